@@ -1,0 +1,24 @@
+"""gence: losses, calibration and evidence for classifiers trained with few or lopsided labels.
+
+    >>> import gence, torch
+    >>> logits, target = torch.randn(8, 3), torch.randint(3, (8,))
+    >>> loss = gence.generative_cross_entropy(logits, target)  # in the place of F.cross_entropy
+
+`gence.losses`, `gence.calibration` and `gence.metrics` need torch and numpy only. The command line (`gence compare`)
+needs the extra: `pip install 'gence[lab]'`.
+"""
+
+from gence import calibration, losses, metrics
+from gence._errors import InputError
+from gence.losses import GenCELoss, generative_cross_entropy
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GenCELoss",
+    "InputError",
+    "calibration",
+    "generative_cross_entropy",
+    "losses",
+    "metrics",
+]

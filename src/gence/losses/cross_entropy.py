@@ -1,0 +1,107 @@
+"""Cross-entropy after its softmax: what `F.cross_entropy` does with weight, ignore_index, smoothing and reduction.
+
+`F.cross_entropy` cannot be called on scores that are not normalised without normalising them again, so the part
+behind its softmax is here, for every loss that changes log q and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+def class_dim(input: Tensor) -> int:
+    """The axis of the classes: 0 for one unbatched row, 1 otherwise."""
+    return 0 if input.dim() == 1 else 1
+
+
+def has_probability_targets(input: Tensor, target: Tensor) -> bool:
+    """Whether the targets are class probabilities; PyTorch's rule is that they then have the shape of the input."""
+    return input.shape == target.shape
+
+
+def valid_rows(input: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    """A mask with size 1 on the class axis that is True where a row counts. Probability targets are never ignored."""
+    if has_probability_targets(input, target):
+        return torch.ones_like(input.select(class_dim(input), 0), dtype=torch.bool).unsqueeze(class_dim(input))
+    return (target != ignore_index).unsqueeze(class_dim(input))
+
+
+def computing_dtype(input: Tensor) -> torch.dtype:
+    """float32 for half precision, else the dtype of the input: log-probabilities need at least float32."""
+    return torch.float32 if input.dtype in (torch.float16, torch.bfloat16) else input.dtype
+
+
+def result_dtype(input: Tensor) -> torch.dtype:
+    """The dtype `F.cross_entropy` would return: the input's, but float32 for half inputs under autocast."""
+    return computing_dtype(input) if torch.is_autocast_enabled(input.device.type) else input.dtype
+
+
+def cross_entropy_of_scores(
+    scores: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Equals `F.cross_entropy(logits, target, ...)` for `scores = logits.log_softmax(class axis)`.
+
+    Args:
+        scores: What stands in the place of log q; `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
+        target: Class numbers (`scores` without its class axis) or class probabilities (the shape of `scores`).
+        weight: `(C)` class weights.
+        ignore_index: Class number whose rows do not count.
+        reduction: `"none"`, `"mean"` (over the weights of the rows that count) or `"sum"`.
+        label_smoothing: Share of the target spread evenly over the classes, in [0, 1].
+    """
+    axis = class_dim(scores)
+    if weight is not None:
+        weight = weight.to(scores.dtype)
+    if has_probability_targets(scores, target):
+        return _soft(scores, target, weight, reduction, label_smoothing, axis)
+    hard = F.nll_loss(scores, target, weight, ignore_index=ignore_index, reduction=reduction)
+    if label_smoothing == 0.0:
+        return hard
+    spread = _spread(scores, target, weight, ignore_index, reduction, axis)
+    return (1.0 - label_smoothing) * hard + label_smoothing / scores.shape[axis] * spread
+
+
+def _soft(
+    scores: Tensor, target: Tensor, weight: Tensor | None, reduction: Reduction, label_smoothing: float, axis: int
+) -> Tensor:
+    num_classes = scores.shape[axis]
+    target = target.to(scores.dtype)
+    if label_smoothing > 0.0:
+        target = target * (1.0 - label_smoothing) + label_smoothing / num_classes
+    terms = -target * scores if weight is None else -target * scores * _along(weight, scores, axis)
+    rows = terms.sum(axis)
+    if reduction == "none":
+        return rows
+    # PyTorch divides by the number of rows here, weighted or not.
+    return rows.sum() if reduction == "sum" else rows.sum() / rows.numel()
+
+
+def _spread(
+    scores: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: Reduction, axis: int
+) -> Tensor:
+    """The smoothing term: minus the sum of the scores over the classes, reduced as the hard term is."""
+    ignored = target == ignore_index
+    terms = -scores if weight is None else -scores * _along(weight, scores, axis)
+    rows = terms.sum(axis).masked_fill(ignored, 0.0)
+    if reduction == "none":
+        return rows
+    if reduction == "sum":
+        return rows.sum()
+    if weight is None:
+        return rows.sum() / (~ignored).sum()
+    return rows.sum() / weight[target.masked_fill(ignored, 0)].masked_fill(ignored, 0.0).sum()
+
+
+def _along(weight: Tensor, scores: Tensor, axis: int) -> Tensor:
+    return weight.view([-1 if d == axis else 1 for d in range(scores.dim())])

@@ -1,0 +1,101 @@
+"""What every loss of the catalogue owes; a new loss is tested by being registered."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from gence import InputError
+from gence.losses import catalogue
+
+every_loss = pytest.mark.parametrize("name", catalogue.names())
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(30, 5, dtype=torch.float64, generator=generator), torch.arange(30) % 5
+
+
+@every_loss
+def test_it_gives_a_scalar_with_a_right_gradient(name: str) -> None:
+    logits, target = batch()
+    loss = catalogue.build(name)
+    assert loss(logits, target).shape == ()
+    assert torch.autograd.gradcheck(lambda z: loss(z, target), logits.requires_grad_())
+
+
+@every_loss
+def test_an_ignored_row_changes_nothing(name: str) -> None:
+    logits, target = batch()
+    loss = catalogue.build(name)
+    more = torch.cat([logits, torch.full((2, 5), 7.0, dtype=torch.float64)])
+    assert_close(loss(more, torch.cat([target, torch.tensor([-100, -100])])), loss(logits, target))
+
+
+@every_loss
+def test_it_does_not_depend_on_the_order_of_rows_or_classes_or_on_a_shift_of_a_row(name: str) -> None:
+    logits, target = batch()
+    loss = catalogue.build(name)
+    generator = torch.Generator().manual_seed(1)
+    rows, classes = torch.randperm(30, generator=generator), torch.randperm(5, generator=generator)
+    value = loss(logits, target)
+    assert_close(loss(logits[rows], target[rows]), value)
+    assert_close(loss(logits[:, classes], classes.argsort()[target]), value)
+    assert_close(loss(logits + torch.randn(30, 1, dtype=torch.float64, generator=generator), target), value)
+
+
+@every_loss
+def test_positions_of_an_image_are_rows(name: str) -> None:
+    logits, target = batch()
+    loss = catalogue.build(name)
+    assert_close(loss(logits.view(2, 15, 5).movedim(-1, 1), target.view(2, 15)), loss(logits, target))
+
+
+@every_loss
+def test_training_with_it_beats_guessing(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.arange(300) % 3
+    inputs = torch.randn(300, 2, generator=generator) + 2.0 * F.one_hot(target, 3)[:, :2]
+    layer = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
+    loss = catalogue.build(name)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(layer(inputs), target).backward()
+        optimizer.step()
+    assert (layer(inputs).argmax(1) == target).float().mean() > 0.7
+
+
+@every_loss
+def test_it_takes_bfloat16_autocast_and_compiles_whole(name: str) -> None:
+    logits, target = batch()
+    loss = catalogue.build(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(loss(logits.bfloat16(), target).double(), loss(logits, target), rtol=2e-2, atol=2e-2)
+    assert_close(torch.compile(loss, fullgraph=True, backend="aot_eager")(logits, target), loss(logits, target))
+
+
+@every_loss
+def test_every_knob_changes_the_loss(name: str) -> None:
+    logits, target = batch()
+    for knob, default in catalogue.knobs(name).items():
+        changed = catalogue.build(name, **{knob: default / 2})
+        assert not torch.isclose(changed(logits, target), catalogue.build(name)(logits, target))
+
+
+@every_loss
+def test_degenerate_batches_give_finite_losses(name: str) -> None:
+    loss = catalogue.build(name)
+    assert loss(torch.zeros(1, 3), torch.tensor([2])).isfinite()
+    assert loss(torch.eye(4) * 500.0, torch.zeros(4, dtype=torch.long)).isfinite()
+
+
+def test_a_misspelt_loss_or_knob_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(InputError, match="unknown loss 'gense': did you mean 'gence'"):
+        catalogue.build("gense")
+    with pytest.raises(InputError, match="unknown knob of loss 'focal' 'gama': did you mean 'gamma'"):
+        catalogue.build("focal", gama=1.0)
+    with pytest.raises(InputError, match="loss 'ce' has no knobs; got gamma=1"):
+        catalogue.build("ce", gamma=1.0)
