@@ -1,0 +1,57 @@
+"""What every fit and every fitted calibrator asks of its logits, and numpy in, numpy out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = TypeVar("Array", Tensor, np.ndarray)
+AnyArray = Tensor | np.ndarray
+
+
+def check_fit(logits: AnyArray, target: AnyArray) -> tuple[Tensor, Tensor]:
+    """Logits as float64 `(rows, classes)` and class numbers as int64 `(rows,)`, or ValueError saying why not."""
+    logits, target = torch.as_tensor(logits).detach(), torch.as_tensor(target).detach()
+    _check_logits(logits)
+    if logits.shape[0] == 0:
+        raise ValueError("logits has no rows; calibration needs labelled rows that the model was not trained on")
+    if target.shape != logits.shape[:1]:
+        raise ValueError(
+            f"target must hold one class number a row, shape ({logits.shape[0]},); got shape {tuple(target.shape)}"
+        )
+    if target.is_floating_point() or target.dtype == torch.bool:
+        raise ValueError(f"target must hold class numbers as integers; got {target.dtype}")
+    logits, target = logits.to(torch.float64), target.to(torch.int64)
+    if not bool(torch.isfinite(logits).all()):
+        row = int((~torch.isfinite(logits)).any(1).nonzero()[0])
+        raise ValueError(f"logits must be finite; row {row} holds NaN or infinity: leave such rows out")
+    if not bool(((target >= 0) & (target < logits.shape[1])).all()):
+        raise ValueError(
+            f"target must lie in 0..{logits.shape[1] - 1} for {logits.shape[1]} columns of logits; "
+            f"got {target.min().item()}..{target.max().item()}"
+        )
+    if bool((logits >= 0.0).all()) and bool(((logits.sum(1) - 1.0).abs() < 1e-4).all()):
+        raise ValueError(
+            "logits are expected, these rows are probabilities (in [0, 1], each summing to 1): a softmax in float32 "
+            "has already lost what a temperature needs; give the scores before the softmax"
+        )
+    return logits, target
+
+
+def apply(calibrate: Callable[[Tensor], Tensor], logits: Array) -> Array:
+    """Run `calibrate` on float64 logits and give the result the kind, dtype and device of what came in."""
+    if isinstance(logits, np.ndarray):
+        return apply(calibrate, torch.from_numpy(logits)).numpy()
+    _check_logits(logits)
+    return calibrate(logits.to(torch.float64)).to(logits.dtype)
+
+
+def _check_logits(logits: Tensor) -> None:
+    if logits.dim() != 2 or logits.shape[1] < 2:
+        raise ValueError(f"logits must have shape (rows, classes) with at least 2 classes; got {tuple(logits.shape)}")
+    if not logits.is_floating_point():
+        raise ValueError(f"logits must be floating-point; got {logits.dtype}")

@@ -1,0 +1,107 @@
+"""Temperature scaling: one number that makes all confidences higher or lower."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gence.calibration._inputs import AnyArray, Array, apply, check_fit
+
+BOUNDS = (0.05, 20.0)
+"""The lowest and highest temperature that any fit returns."""
+
+_HALVINGS = 60
+
+
+@dataclass(frozen=True)
+class TemperatureScaling:
+    """A fitted temperature: logits -> logits / temperature. Predictions keep their class.
+
+    Attributes:
+        temperature: Above 1 softens, below 1 sharpens.
+        rows: Calibration rows it was fitted on.
+        nll_before: Their mean negative log-likelihood at temperature 1, in nats.
+        nll_after: The same at the fitted temperature; never more than before.
+    """
+
+    temperature: float
+    rows: int
+    nll_before: float
+    nll_after: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0.0):
+            raise ValueError(f"temperature must be a positive finite number; got {self.temperature}")
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether the fit ran into its bounds: every row was right (T low), or the logits were worse than none."""
+        return self.temperature in BOUNDS
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader should know about this fit; empty when all went as usual."""
+        if self.temperature == BOUNDS[0]:
+            return (f"the calibration rows set no limit to sharpening: the temperature stopped at {BOUNDS[0]:g}",)
+        if self.temperature == BOUNDS[1]:
+            return (f"the calibration rows set no limit to softening: the temperature stopped at {BOUNDS[1]:g}",)
+        return ()
+
+    def __call__(self, logits: Array) -> Array:
+        """Calibrated logits, of the same kind, shape and dtype as `logits` `(rows, classes)`."""
+        return apply(lambda z: z / self.temperature, logits)
+
+
+def fit_temperature(logits: AnyArray, target: AnyArray) -> TemperatureScaling:
+    r"""The temperature T that minimises the mean negative log-likelihood of softmax(logits / T).
+
+    The problem is convex in 1/T, so T is found by bisecting the sign of the derivative, which cannot diverge; it is
+    bounded to [0.05, 20], and T = 1 is returned unless the fit is better.
+
+    Args:
+        logits: Scores before the softmax, `(rows, classes)`, torch or numpy, of rows the model was not trained on.
+            Log-probabilities are logits too; probabilities are refused.
+        target: Class numbers, integers `(rows,)`.
+
+    Returns:
+        A frozen callable logits -> logits, with the fit's numbers as fields.
+
+    Raises:
+        ValueError: If the shapes do not fit, a logit is not finite, a class number is out of range, or the rows are
+            probabilities.
+
+    Example:
+        >>> logits = torch.tensor([[4.0, 0.0]]).repeat(4, 1)
+        >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1])).temperature, 3)  # 4 / log(3): 3 of 4 are right
+        3.641
+
+    Reference:
+        Guo et al. 2017, arXiv 1706.04599, equation 9.
+    """
+    z, y = check_fit(logits, target)
+    temperature = best_temperature(z, y)
+    return TemperatureScaling(temperature, len(z), mean_nll(z, y).item(), mean_nll(z / temperature, y).item())
+
+
+def best_temperature(logits: Tensor, target: Tensor) -> float:
+    """The minimiser of `mean_nll(logits / T, target)` within `BOUNDS`; 1 if nothing there is better."""
+    logits = logits - logits.gather(1, target[:, None])
+    # d NLL / d (1/T) is the mean excess of the expected logit over the true one: it grows with 1/T.
+    low, high = math.log(BOUNDS[0]), math.log(BOUNDS[1])
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        excess = ((logits / math.exp(middle)).softmax(1) * logits).sum(1).mean().item()
+        low, high = (middle, high) if excess > 0.0 else (low, middle)
+    temperature = min(max(math.exp((low + high) / 2), BOUNDS[0]), BOUNDS[1])
+    # Bisection ends next to a bound, not on it.
+    temperature = next((b for b in BOUNDS if math.isclose(temperature, b, rel_tol=1e-9)), temperature)
+    better = mean_nll(logits / temperature, target) < mean_nll(logits, target)
+    return temperature if better else 1.0
+
+
+def mean_nll(logits: Tensor, target: Tensor) -> Tensor:
+    """The mean of -log softmax(logits)[target], in nats."""
+    return torch.nn.functional.cross_entropy(logits, target)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from gence.calibration import TemperatureScaling, fit_temperature
+
+
+def logits_and_target(rows: int = 400, *, temperature: float = 2.0, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels drawn from softmax(logits / temperature)."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(rows, 4, dtype=torch.float64, generator=generator)
+    return logits, torch.multinomial((logits / temperature).softmax(1), 1, generator=generator).squeeze(1)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0, 6.0])
+def test_it_finds_the_minimum_that_scipy_finds(temperature: float) -> None:
+    logits, target = logits_and_target(temperature=temperature)
+
+    def nll(log_t: float) -> float:
+        return -log_softmax(logits.numpy() / math.exp(log_t), axis=1)[np.arange(400), target.numpy()].mean()
+
+    best = minimize_scalar(nll, bounds=(math.log(0.05), math.log(20)), method="bounded", options={"xatol": 1e-10})
+    fitted = fit_temperature(logits, target)
+    assert fitted.temperature == pytest.approx(math.exp(best.x), rel=1e-5)
+    assert fitted.nll_after == pytest.approx(best.fun, abs=1e-10)
+    assert fitted.nll_before == pytest.approx(nll(0.0), abs=1e-12)
+
+
+def test_it_recovers_the_temperature_that_made_the_labels() -> None:
+    assert fit_temperature(*logits_and_target(20000, temperature=2.5)).temperature == pytest.approx(2.5, rel=0.03)
+
+
+def test_scaling_the_logits_scales_the_temperature() -> None:
+    logits, target = logits_and_target()
+    base = fit_temperature(logits, target).temperature
+    assert fit_temperature(3 * logits, target).temperature == pytest.approx(3 * base, rel=1e-9)
+
+
+def test_rows_that_are_all_right_run_into_the_lower_bound_and_say_so() -> None:
+    logits = 4 * torch.eye(3).repeat(5, 1)
+    fitted = fit_temperature(logits, torch.arange(3).repeat(5))
+    assert fitted.temperature == 0.05
+    assert fitted.at_bound
+
+
+def test_logits_that_know_nothing_run_into_the_upper_bound() -> None:
+    logits = 4 * torch.eye(3).repeat(5, 1)
+    fitted = fit_temperature(logits, (torch.arange(3).repeat(5) + 1) % 3)
+    assert fitted.temperature == pytest.approx(20.0, abs=0)
+    assert fitted.at_bound
+    assert fitted.nll_after < fitted.nll_before
+
+
+def test_it_is_never_worse_than_no_calibration_on_its_own_rows() -> None:
+    for seed in range(20):
+        fitted = fit_temperature(*logits_and_target(8, temperature=1.0, seed=seed))
+        assert fitted.nll_after <= fitted.nll_before
+    flat = fit_temperature(torch.zeros(4, 3), torch.tensor([0, 1, 2, 0]))
+    assert flat.temperature == 1.0
+
+
+def test_a_temperature_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="temperature must be a positive finite number; got -1"):
+        TemperatureScaling(-1.0, 1, 0.0, 0.0)

@@ -1,0 +1,114 @@
+"""What every calibrator of the catalogue owes; a new one is tested by being registered."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from gence import InputError
+from gence.calibration import catalogue, load, save
+
+every_calibrator = pytest.mark.parametrize("name", catalogue.names())
+every_fit = pytest.mark.parametrize("name", [n for n in catalogue.names() if n != "none"])
+
+
+def data(rows: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(rows, 5, dtype=torch.float64, generator=generator)
+    target = torch.multinomial(
+        (logits / (1 + logits.softmax(1).amax(1, keepdim=True))).softmax(1), 1, generator=generator
+    )
+    return logits, target.squeeze(1)
+
+
+@every_calibrator
+def test_torch_in_torch_out_numpy_in_numpy_out_dtype_kept(name: str) -> None:
+    logits, target = data()
+    calibrator = catalogue.fit(name, logits, target)
+    assert catalogue.fit(name, logits.numpy(), target.numpy()) == calibrator
+    for dtype in (torch.float64, torch.float32, torch.float16):
+        result = calibrator(logits.to(dtype))
+        assert result.dtype == dtype
+        from_numpy = calibrator(logits.to(dtype).numpy())
+        assert isinstance(from_numpy, np.ndarray)
+        assert_close(torch.from_numpy(from_numpy), result)
+
+
+@every_calibrator
+def test_a_prediction_never_changes(name: str) -> None:
+    logits, target = data()
+    calibrator = catalogue.fit(name, logits, target)
+    for dtype in (torch.float64, torch.float32, torch.float16):
+        before = logits.to(dtype)
+        after = calibrator(before)
+        # Rounding may make the runner-up equal, never higher.
+        assert (after.gather(1, before.argmax(1, keepdim=True)).squeeze(1) == after.amax(1)).all()
+
+
+@every_calibrator
+def test_it_is_frozen_and_the_same_after_a_round_trip_through_a_file(name: str, tmp_path: Path) -> None:
+    logits, target = data()
+    calibrator = catalogue.fit(name, logits, target)
+    assert dataclasses.is_dataclass(calibrator)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        calibrator.anything = 1  # type: ignore[attr-defined]
+    again = load(save(calibrator, tmp_path / "calibrator.json"))
+    assert again == calibrator
+    assert_close(again(logits), calibrator(logits), rtol=0, atol=0)
+
+
+@every_calibrator
+def test_fitting_leaves_its_arguments_and_the_random_state_alone(name: str) -> None:
+    logits, target = data()
+    copy, state = logits.clone(), torch.get_rng_state()
+    catalogue.fit(name, logits, target)
+    assert_close(logits, copy, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_fit
+def test_it_lowers_the_nll_of_miscalibrated_logits_and_reports_both(name: str) -> None:
+    logits, target = data()
+    calibrator = catalogue.fit(name, logits, target)
+    nll = torch.nn.functional.cross_entropy
+    assert calibrator.nll_before == pytest.approx(nll(logits, target).item())  # type: ignore[attr-defined]
+    assert calibrator.nll_after == pytest.approx(nll(calibrator(logits), target).item())  # type: ignore[attr-defined]
+    assert calibrator.nll_after < calibrator.nll_before - 0.05  # type: ignore[attr-defined]
+
+
+@every_fit
+def test_relabelling_the_classes_and_reordering_their_rows_does_not_matter(name: str) -> None:
+    logits, target = data()
+    order = torch.tensor([3, 0, 4, 1, 2])
+    relabelled = catalogue.fit(name, logits[:, order], order.argsort()[target])
+    assert_close(relabelled(logits), catalogue.fit(name, logits, target)(logits), rtol=1e-9, atol=1e-9)
+
+
+@every_fit
+@pytest.mark.parametrize(
+    ("logits", "target", "message"),
+    [
+        (torch.zeros(3), torch.zeros(3, dtype=torch.long), r"logits must have shape \(rows, classes\)"),
+        (torch.zeros(3, 1), torch.zeros(3, dtype=torch.long), "at least 2 classes; got"),
+        (torch.zeros(3, 2, dtype=torch.long), torch.zeros(3, dtype=torch.long), "floating-point; got torch.int64"),
+        (torch.zeros(0, 2), torch.zeros(0, dtype=torch.long), "logits has no rows"),
+        (torch.zeros(3, 2), torch.zeros(4, dtype=torch.long), r"shape \(3,\); got shape \(4,\)"),
+        (torch.zeros(3, 2), torch.zeros(3), "class numbers as integers; got torch.float32"),
+        (torch.zeros(3, 2), torch.full((3,), 2), r"target must lie in 0..1 for 2 columns of logits; got 2..2"),
+        (torch.full((3, 2), torch.nan), torch.zeros(3, dtype=torch.long), "row 0 holds NaN or infinity"),
+        (torch.tensor([[0.9, 0.1]]), torch.tensor([0]), "these rows are probabilities .*give the scores before"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_with_the_reason(name: str, logits, target, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        catalogue.fit(name, logits, target)
+
+
+def test_a_misspelt_calibrator_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(InputError, match="unknown calibrator 'temperatur': did you mean 'temperature'"):
+        catalogue.fit("temperatur", *data())
