@@ -1,0 +1,81 @@
+"""A .csv file: a header, then one row a line."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gence._errors import InputError
+from gence.data.dataset import LabelledData
+from gence.data.request import Request
+from gence.data.table import demand_target, table_data
+from gence.data.wording import one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MISSING: tuple[str, ...] = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
+# "None" and "NA" are often the name of a class: no disorder, or Namibia.
+_MISSING_LABEL: tuple[str, ...] = ("", "NaN", "nan")
+
+
+def read_csv(path: Path, request: Request) -> LabelledData:
+    """Read a comma-separated table; a header without commas may separate by semicolons or tabs.
+
+    Numbers in a semicolon-separated file may have a decimal comma. Spaces after a separator do not count.
+
+    Raises:
+        InputError: If the file is not such a table, or the target is missing or not a column of it.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        header = stream.readline()
+    separator = next((mark for mark in ";\t" if mark in header and "," not in header), ",")
+    # The target is looked up before the long reading, so that a slip is told at once.
+    columns = [str(column) for column in _parse(path, separator, rows=0).columns]
+    target = demand_target(request.target, columns, request.source)
+    missing = {column: list(_MISSING_LABEL if column == target else _MISSING) for column in columns}
+    readings = [
+        _parse(path, separator, decimal=decimal, missing=missing) for decimal in (".," if separator == ";" else ".")
+    ]
+    frame = max(readings, key=lambda reading: reading.select_dtypes("number").shape[1])
+    return table_data(frame, target, request)
+
+
+def _parse(
+    path: Path,
+    separator: str,
+    *,
+    decimal: str = ".",
+    missing: dict[str, list[str]] | None = None,
+    rows: int | None = None,
+) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            # Pandas would cut rows that are longer than the header, and merely warn.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                path,
+                sep=separator,
+                decimal=decimal,
+                na_values=missing,
+                keep_default_na=False,
+                nrows=rows,
+                encoding="utf-8-sig",
+                skipinitialspace=True,
+                low_memory=False,
+                index_col=False,
+            )
+    except pd.errors.EmptyDataError as error:
+        raise InputError(f"{path}: the file is empty; a header line and rows are expected") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the text is not UTF-8 ({one_line(error)}); save it as UTF-8") from error
+    except pd.errors.ParserError as error:
+        reason = one_line(error).removeprefix("Error tokenizing data. ").removeprefix("C error: ")
+        raise InputError(f"{path}: not a table of comma-separated values ({reason}); mend that line") from error
+    except pd.errors.ParserWarning as error:
+        raise InputError(
+            f"{path}: the rows have more fields than the header has names; name every column in line 1"
+        ) from error

@@ -1,0 +1,58 @@
+"""From arrays as they were read to arrays a network likes; everything learnt is learnt on the training rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Standardize:
+    """Fitted preprocessing: missing numbers filled, then every channel or column shifted and scaled.
+
+    Attributes:
+        fill: What stands in for NaN, one number a column (tables) or empty (images).
+        mean: Subtracted, one number a channel or column, after uint8 images were scaled to [0, 1].
+        scale: Divided by; 1 where the training rows were constant.
+    """
+
+    fill: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Float32 inputs of the same shape, `(rows, channels, height, width)` or `(rows, columns)`."""
+        values = _as_float(inputs)
+        if self.fill.size:
+            values = np.where(np.isnan(values), self.fill, values)
+        shape = (1, -1) + (1,) * (values.ndim - 2)
+        return ((values - self.mean.reshape(shape)) / self.scale.reshape(shape)).astype(np.float32)
+
+
+def fit_standardize(kind: Literal["image", "table"], inputs: np.ndarray) -> Standardize:
+    """Learn the medians, means and standard deviations of training rows.
+
+    Args:
+        kind: Images have one mean and scale a channel; tables one a column, and their NaN are filled with the
+            column's median (0 where the column is missing in every row).
+        inputs: The training rows alone: `(rows, channels, height, width)` or `(rows, columns)`.
+    """
+    values = _as_float(inputs)
+    fill = np.zeros(0, np.float32)
+    if kind == "table":
+        known = ~np.isnan(values)
+        fill = np.array(
+            [np.median(values[known[:, j], j]) if known[:, j].any() else 0.0 for j in range(values.shape[1])],
+            np.float32,
+        )
+        values = np.where(known, values, fill)
+    axes = tuple(axis for axis in range(values.ndim) if axis != 1)
+    scale = values.std(axes, dtype=np.float64)
+    mean = values.mean(axes, dtype=np.float64)
+    return Standardize(fill, mean.astype(np.float32), np.where(scale > 1e-7, scale, 1.0).astype(np.float32))
+
+
+def _as_float(inputs: np.ndarray) -> np.ndarray:
+    return inputs.astype(np.float32) / np.float32(255.0) if inputs.dtype == np.uint8 else inputs.astype(np.float32)

@@ -1,0 +1,147 @@
+"""Which reader a source gets: a name, a file by its ending, a folder by what lies in it, or a hub name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gence._errors import InputError, nearest
+from gence.data.csv_file import read_csv
+from gence.data.dataset import LabelledData
+from gence.data.digits import read_digits
+from gence.data.hub import PREFIX, read_hub
+from gence.data.image_folder import is_image_folder, read_image_folder
+from gence.data.images import ENDINGS
+from gence.data.npz_file import read_npz
+from gence.data.parquet import find_parquet_files, read_parquet_file, read_parquet_folder
+from gence.data.request import Request
+from gence.data.wording import counted, listing, one_line
+
+_NAMED = ("digits",)
+_FILES = (".csv", ".parquet", ".npz")
+_KNOWN = "digits, a folder of images or parquet files, a .csv, .parquet or .npz file, or hf:ORG/NAME"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def load(source: str, *, target: str | None = None, image_size: int | None = None) -> LabelledData:
+    """Read labelled data, once, into memory.
+
+    Args:
+        source: `digits`; a folder of images with one subfolder a class, perhaps below `train/` and `test/`; a
+            folder of parquet files in the Hugging Face layout; a `.csv`, `.parquet` or `.npz` file; or
+            `hf:ORG/NAME[:CONFIG]`. A folder called digits is `./digits`.
+        target: The column that holds the label, for sources with columns.
+        image_size: Resize image files to this many pixels a side. Without it images of one size up to 64 pixels
+            keep it, and others become 64 x 64.
+
+    Returns:
+        Images `(rows, channels, height, width)` or a table `(rows, columns)` with `(rows,)` labels, and notes on
+        what was done to them.
+
+    Raises:
+        InputError: If the source cannot be found, read or understood; the message says what to do about it.
+    """
+    if image_size is not None and image_size < 1:
+        raise InputError(f"image size {image_size}: at least 1 pixel is expected")
+    try:
+        return _read(source, target, image_size)
+    except ModuleNotFoundError as error:
+        package = (error.name or "gence").partition(".")[0]
+        if package == "gence":
+            raise
+        raise InputError(f"{source}: reading it needs {package}; pip install 'gence[lab]'") from error
+    except PermissionError as error:
+        raise InputError(
+            f"{error.filename or source}: no permission to read it; change that, or give a copy"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({one_line(error)}); check the path, or give a copy") from error
+
+
+def _read(source: str, target: str | None, image_size: int | None) -> LabelledData:
+    if source.startswith(PREFIX):
+        return read_hub(Request(source, source.removeprefix(PREFIX), target, image_size))
+    if source in _NAMED:
+        _refuse(Request(source, source, target, image_size), "the digits", target=True, image_size=True)
+        return read_digits()
+    path = Path(source).expanduser()
+    if not source.strip() or not path.exists():
+        raise _not_found(source, path)
+    if path.is_dir():
+        return _read_folder(path, Request(source, path.resolve().name or source, target, image_size))
+    return _read_file(path, Request(source, path.resolve().stem, target, image_size))
+
+
+def _read_file(path: Path, request: Request) -> LabelledData:
+    ending = path.suffix.lower()
+    if not path.is_file() or ending not in _FILES:
+        raise InputError(f"{request.source}: this kind of file is not read; known endings: {listing(_FILES)}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{request.source}: the file is empty; copy or download it again")
+    if ending == ".parquet":
+        return read_parquet_file(path, request)
+    if ending == ".csv":
+        _refuse(request, "a .csv file", image_size=True)
+        return read_csv(path, request)
+    _refuse(request, "an .npz file", target=True, image_size=True)
+    return read_npz(path, request)
+
+
+def _read_folder(path: Path, request: Request) -> LabelledData:
+    parquet_files = find_parquet_files(path)
+    has_images = is_image_folder(path)
+    if parquet_files and has_images:
+        raise InputError(
+            f"{request.source}: the folder holds both parquet files and class folders with images; move one of the two "
+            "elsewhere"
+        )
+    if parquet_files:
+        return read_parquet_folder(parquet_files, request)
+    if has_images:
+        _refuse(request, "a folder of images", target=True)
+        return read_image_folder(path, request)
+    raise _unknown_folder(path, request.source)
+
+
+def _refuse(request: Request, kind: str, *, target: bool = False, image_size: bool = False) -> None:
+    if target and request.target is not None:
+        raise InputError(
+            f"{request.source}: the target {request.target!r} was given, but {kind} has no columns to choose from; "
+            "leave it out"
+        )
+    if image_size and request.image_size is not None:
+        raise InputError(f"{request.source}: an image size was given, but {kind} holds no image files; leave it out")
+
+
+def _not_found(source: str, path: Path) -> InputError:
+    missing = path
+    while not missing.parent.exists():
+        missing = missing.parent
+    siblings = {entry.name: str(entry) for entry in missing.parent.iterdir()} if missing.parent.is_dir() else {}
+    names = {**siblings, **(dict.fromkeys(_NAMED, "") if missing == path else {})}
+    guess = nearest(missing.name, names)
+    if guess is not None:
+        hint = f"did you mean {names[guess] or guess!r}?"
+    elif _HUB_NAME.fullmatch(source):
+        hint = f"did you mean {PREFIX + source!r}?"
+    else:
+        hint = f"expected {_KNOWN}"
+    return InputError(f"{source!r}: there is no such file or folder; {hint}")
+
+
+def _unknown_folder(path: Path, source: str) -> InputError:
+    files = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    if not files:
+        return InputError(f"{source}: the folder is empty; class folders with images or parquet files are expected")
+    readable = [entry for entry in files if entry.suffix.lower() in _FILES]
+    images = [entry for entry in files if entry.suffix.lower() in ENDINGS]
+    if readable:
+        return InputError(
+            f"{source}: a folder with {listing(f.name for f in readable)}; give the file, such as {readable[0]}"
+        )
+    if images:
+        lie = "lies" if len(images) == 1 else "lie"
+        cure = f"{counted(len(images), 'image')} {lie} directly in it: images belong into one subfolder a class"
+    else:
+        cure = f"{source}/CLASS/IMAGE or {source}/train-00000-of-00001.parquet is expected"
+    return InputError(f"{source}: neither class folders with images nor parquet files are in it; {cure}")
