@@ -1,0 +1,142 @@
+"""From a spec and its data to the list of trials: every name resolved, every impossible wish refused at the start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gence._errors import InputError
+from gence.bench.records import RECORD_VERSION, Budget, Cell
+from gence.bench.spec import Spec
+from gence.data import LabelledData, few_labels, hold_out, split_calibration
+from gence.losses import catalogue as losses
+from gence.models import choose
+from gence.training import Recipe, batches_an_epoch
+
+_UPDATES = 300
+_FEWEST_EPOCHS = 20
+_DEFAULT_BUDGETS = (10, 50)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Row numbers of one trial; the three parts share no row."""
+
+    train: np.ndarray
+    calibration: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cell of the grid with all that decides its outcome; `key` is the sha256 of that."""
+
+    cell: Cell
+    recipe: Recipe
+    calibrators: tuple[str, ...]
+    test_fraction: float
+    calibration_fraction: float
+    spec_hash: str
+    key: str
+
+
+def plan(spec: Spec, data: LabelledData) -> tuple[Trial, ...]:
+    """Every trial of the grid, by budget, loss and seed.
+
+    Raises:
+        InputError: If the model cannot take the data, or a class has too few rows for a budget.
+    """
+    model = choose(spec.model, data.inputs.shape[1:])
+    fingerprint = data.fingerprint
+    trials = []
+    for budget in budgets(spec, data):
+        for loss in spec.losses:
+            for seed in range(spec.seeds):
+                cell = Cell(data=data.name, model=model, loss=loss, labels_per_class=budget, seed=seed)
+                train_rows = len(choose_rows(data, cell, spec.test_fraction, spec.calibration_fraction).train)
+                recipe = _recipe(spec, train_rows)
+                key = _key(cell, recipe, spec, fingerprint)
+                fractions = (spec.test_fraction, spec.calibration_fraction)
+                trials.append(Trial(cell, recipe, spec.calibrators, *fractions, spec.sha256(), key))
+    return tuple(trials)
+
+
+def budgets(spec: Spec, data: LabelledData) -> tuple[Budget, ...]:
+    """The budgets of a spec, smallest first and "all" last; checked against the rows of the smallest class.
+
+    Raises:
+        InputError: If the smallest class has fewer rows outside the test split than a budget asks for.
+    """
+    available, name = _smallest_class(data, spec.test_fraction)
+    if spec.labels_per_class is None:
+        fitting = tuple(budget for budget in _DEFAULT_BUDGETS if budget <= available)
+        return fitting if fitting == _DEFAULT_BUDGETS else (*fitting, "all")
+    for budget in spec.labels_per_class:
+        if budget != "all" and budget > available:
+            raise InputError(
+                f"{budget} labels per class are asked for, but {data.name} has only {available} rows of class {name!r} "
+                f"outside the test split; ask for at most {available}, or all"
+            )
+    return tuple(sorted(spec.labels_per_class, key=lambda budget: np.inf if budget == "all" else budget))
+
+
+def choose_rows(data: LabelledData, cell: Cell, test_fraction: float, calibration_fraction: float) -> Rows:
+    """The rows of a trial: they depend on the data, the budget and the seed, and on nothing else."""
+    if data.test_rows is None:
+        pool, test = hold_out(data.labels, test_fraction, seed=cell.seed)
+    else:
+        pool, test = np.setdiff1d(np.arange(len(data.labels)), data.test_rows), data.test_rows
+    drawn = few_labels(data.labels, pool, cell.labels_per_class, seed=cell.seed)
+    return Rows(*split_calibration(drawn, calibration_fraction), test)
+
+
+def _smallest_class(data: LabelledData, test_fraction: float) -> tuple[int, str]:
+    """How many rows the smallest class has outside the test split, and its name."""
+    counts = np.bincount(data.labels, minlength=data.num_classes)
+    if data.test_rows is None:
+        smallest = int(counts.argmin())
+        if counts[smallest] < 3:
+            raise InputError(
+                f"{data.name}: class {data.class_names[smallest]!r} has {counts[smallest]} rows; at least 3 are "
+                "needed, to train, to calibrate and to test on: merge it with another class or leave it out"
+            )
+        pool, _ = hold_out(data.labels, test_fraction, seed=0)
+    else:
+        pool = np.setdiff1d(np.arange(len(data.labels)), data.test_rows)
+    counts = np.bincount(data.labels[pool], minlength=data.num_classes)
+    smallest = int(counts.argmin())
+    if counts[smallest] < 2:
+        raise InputError(
+            f"{data.name}: class {data.class_names[smallest]!r} has {counts[smallest]} rows outside the test split; at "
+            "least 2 are needed, to train and to calibrate on: merge it with another class or leave it out"
+        )
+    return int(counts[smallest]), data.class_names[smallest]
+
+
+def _recipe(spec: Spec, train_rows: int) -> Recipe:
+    training = spec.training
+    steps = batches_an_epoch(train_rows, training.batch_size)
+    return Recipe(
+        epochs=training.epochs or max(round(_UPDATES / steps), _FEWEST_EPOCHS),
+        batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        momentum=training.momentum,
+    )
+
+
+def _key(cell: Cell, recipe: Recipe, spec: Spec, fingerprint: str) -> str:
+    decides: dict[str, Any] = {
+        "record": RECORD_VERSION,
+        "data": fingerprint,
+        "cell": cell.model_dump(),
+        "knobs": losses.knobs(cell.loss),
+        "recipe": vars(recipe),
+        "calibrators": spec.calibrators,
+        "fractions": (spec.test_fraction, spec.calibration_fraction),
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,111 @@
+"""One file a trial, written whole or not at all; a study folder is its spec and its trials."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from gence._errors import InputError
+from gence.bench.records.trial import RECORD_VERSION, Cell, TrialRecord
+
+_SPEC = "study.json"
+_TRIALS = "trials"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study on disk: the spec it was started with, and the records finished so far that belong to it.
+
+    Attributes:
+        folder: Where it lies.
+        spec: The resolved spec, as it stands in study.json.
+        expected: How many trials the whole grid has.
+        records: The finished trials, ordered by budget, loss and seed as the spec lists them.
+    """
+
+    folder: Path
+    spec: dict[str, Any]
+    expected: int
+    records: tuple[TrialRecord, ...]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path` so that a reader, or a run after a power cut, sees all of it or none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def record_path(folder: Path, cell: Cell, key: str) -> Path:
+    """The file of a trial: readable first, then enough of the key to tell two recipes apart."""
+    return folder / _TRIALS / f"{cell.loss}-n{cell.labels_per_class}-s{cell.seed}-{key[:12]}.json"
+
+
+def write_record(folder: Path, record: TrialRecord, arrays: Mapping[str, np.ndarray]) -> Path:
+    """Write a trial's logits, then its record: a record on disk means that the trial is whole."""
+    path = record_path(folder, record.cell, record.key)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
+    write_atomically(path.parent / record.logits_file, buffer.getvalue())
+    write_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
+    return path
+
+
+def read_record(path: Path) -> TrialRecord:
+    """The record at `path`.
+
+    Raises:
+        InputError: If the file is not a record, or one of another version.
+    """
+    cure = "move it away to have the trial run again"
+    try:
+        content = json.loads(path.read_text())
+        version = content.get("version") if isinstance(content, dict) else None
+        if version != RECORD_VERSION:
+            raise InputError(f"{path}: record version {version!r}, this gence reads version {RECORD_VERSION}; {cure}")
+        return TrialRecord.model_validate_json(json.dumps(content))
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not a trial record ({reason}); {cure}") from error
+
+
+def save_study(folder: Path, spec: Mapping[str, Any], trials: Mapping[str, Cell]) -> None:
+    """Write study.json: the spec, and the key and cell of every trial of its grid, in order."""
+    content = {"spec": dict(spec), "trials": {key: cell.model_dump() for key, cell in trials.items()}}
+    write_atomically(folder / _SPEC, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def load_study(folder: Path) -> Study:
+    """Read a study back: its spec and the finished records of its grid, in grid order.
+
+    Raises:
+        InputError: If the folder holds no study, or a record in it cannot be read.
+    """
+    path = folder / _SPEC
+    if not path.is_file():
+        raise InputError(f"{folder}: no study here ({_SPEC} is missing); give the --out folder of a run or compare")
+    try:
+        content = json.loads(path.read_text())
+        trials = {key: Cell.model_validate(cell) for key, cell in content["trials"].items()}
+        spec = dict(content["spec"])
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError, KeyError, AttributeError, TypeError) as error:
+        cure = "delete it and start the study again with the same --out"
+        raise InputError(f"{path}: not a study file; {cure}") from error
+    paths = [record_path(folder, cell, key) for key, cell in trials.items()]
+    return Study(folder, spec, len(trials), tuple(read_record(p) for p in paths if p.is_file()))

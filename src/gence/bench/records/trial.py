@@ -1,0 +1,72 @@
+"""The record of one trial: one loss, one budget of labels, one seed, measured under every calibrator."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+RECORD_VERSION = 1
+
+METRICS = ("accuracy", "nll", "brier", "ece", "ece_mass", "classwise_ece", "smooth_ece", "aurc")
+"""Every metric a trial measures, in the order of the columns of results.csv. Accuracy is better high, the rest low."""
+
+Budget = int | Literal["all"]
+"""Labels a class, training and calibration together; "all" is every labelled row outside the test split."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Cell(_Frozen):
+    """The place of a trial in the grid."""
+
+    data: str
+    model: str
+    loss: str
+    labels_per_class: Budget
+    seed: int
+
+
+class Reliability(_Frozen):
+    """Top-label confidence against accuracy in equal-width bins (l, u]; the sums, so that seeds can be pooled."""
+
+    counts: tuple[int, ...]
+    confidence_sums: tuple[float, ...]
+    correct_counts: tuple[int, ...]
+
+
+class CalibratorResult(_Frozen):
+    """What one calibrator made of the trial's test logits, how it was fitted, and what is to be said of the fit."""
+
+    metrics: dict[str, float]
+    reliability: Reliability
+    fitted: dict[str, Any]
+    remarks: tuple[str, ...]
+    seconds: float
+
+
+class TrialRecord(_Frozen):
+    """Everything about one trial but its logits, which lie beside it in `logits_file`.
+
+    Attributes:
+        key: sha256 of all that decides the trial's outcome; the file is named after it.
+        training: The recipe as it was resolved (epochs, updates, batch size, learning rate, ...).
+        data: Fingerprint, kind, class names, row counts and the hashes of the chosen row numbers.
+        results: One entry a calibrator, `"none"` included.
+        seconds: Wall-clock seconds of `train` and `predict`.
+        environment: Versions, hardware and thread count.
+    """
+
+    version: int
+    key: str
+    spec_hash: str
+    cell: Cell
+    training: dict[str, Any]
+    data: dict[str, Any]
+    results: dict[str, CalibratorResult]
+    seconds: dict[str, float]
+    environment: dict[str, Any]
+    finished_at: str
+    logits_file: str

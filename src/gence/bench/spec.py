@@ -1,0 +1,151 @@
+"""What a study is: a small TOML file in which a typo stops the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from gence._errors import InputError, nearest
+from gence.bench.records import Budget
+from gence.calibration import catalogue as calibrators
+from gence.losses import catalogue as losses
+from gence.models import catalogue as models
+
+SPEC_VERSION = 1
+
+
+def _listed(value: Any) -> Any:
+    """TOML and JSON give lists; a frozen spec holds tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+_Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TrainingSpec(_Strict):
+    """The recipe, the same for every loss. Without `epochs`: about 300 updates, and 20 epochs at least."""
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+
+
+class Spec(_Strict):
+    """A study: a grid of losses, budgets of labels and seeds over one data set, model and recipe.
+
+    Attributes:
+        version: Of this format.
+        data: A named source, a path, or `hf:org/name[:config]`.
+        target: The label column of a table.
+        image_size: Resize images to this height and width; without it, images of one small size are left alone.
+        losses: Names from the catalogue of losses.
+        labels_per_class: Labels a class, those for calibration included; numbers or `"all"`. Without it: 10 and 50,
+            where `"all"` takes the place of what the data cannot afford.
+        seeds: How many; seed s decides the test split (where the source has none), the labelled rows, the weights and
+            the batches, and is the same for every loss.
+        model: A name from the catalogue of models, or `"auto"`.
+        calibrators: Names from the catalogue of calibrators.
+        test_fraction: Share of the rows held out for testing where the source has no test split of its own.
+        calibration_fraction: Share of the labelled rows that is kept from training, for the calibrators.
+        training: The recipe.
+    """
+
+    version: Literal[1] = SPEC_VERSION
+    data: Annotated[str, Field(min_length=1)]
+    target: str | None = None
+    image_size: Annotated[int, Field(ge=4)] | None = None
+    losses: _Names = ("ce", "label_smoothing", "focal", "gence")
+    labels_per_class: Annotated[tuple[Budget, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    seeds: Annotated[int, Field(ge=1)] = 5
+    model: str = "auto"
+    calibrators: _Names = ("none", "temperature", "ats")
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    calibration_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    training: TrainingSpec = TrainingSpec()
+
+    @field_validator("labels_per_class")
+    @classmethod
+    def _enough_for_two_parts(cls, value: tuple[Budget, ...] | None) -> tuple[Budget, ...] | None:
+        small = [budget for budget in value or () if budget != "all" and budget < 2]
+        if small:
+            raise ValueError(f"at least 2 labels per class are needed, one of them to calibrate on; got {small[0]}")
+        return value
+
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def parse_spec(content: Mapping[str, Any], where: str) -> Spec:
+    """A checked spec; `where` names its origin in messages.
+
+    Raises:
+        InputError: In one line, for an unknown key or name (with the nearest valid one) or a value out of range.
+    """
+    try:
+        spec = Spec.model_validate(dict(content))
+    except ValidationError as error:
+        raise InputError(f"{where}: {_in_one_line(error)}") from error
+    for kind, given, known in (
+        ("loss", spec.losses, losses.names()),
+        ("calibrator", spec.calibrators, calibrators.names()),
+        ("model", (spec.model,), ("auto", *models.names())),
+    ):
+        for name in given:
+            if name not in known:
+                guess = nearest(name, known)
+                hint = f"did you mean {guess!r}? " if guess else ""
+                raise InputError(f"{where}: unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
+    for key in ("losses", "calibrators", "labels_per_class"):
+        values = getattr(spec, key) or ()
+        twice = [value for value in values if values.count(value) > 1]
+        if twice:
+            raise InputError(f"{where}: {key} names {twice[0]!r} twice; name everything once")
+    return spec
+
+
+def read_spec(path: Path) -> Spec:
+    """The spec in a TOML file.
+
+    Raises:
+        InputError: If there is no such file, it is not TOML, or not a valid spec.
+    """
+    try:
+        return parse_spec(tomllib.loads(path.read_text()), str(path))
+    except FileNotFoundError as error:
+        beside = [str(p) for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        guess = nearest(str(path), beside)
+        raise InputError(f"{path}: no such spec" + (f"; did you mean {guess!r}?" if guess else "")) from error
+    except (IsADirectoryError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: a spec is expected, a TOML file; this is something else") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not TOML: {error}") from error
+
+
+def _in_one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
+    # Of a union pydantic also names the member it tried; the key is enough.
+    key = ".".join(part for part in place if part not in ("int", "literal['all']"))
+    if first["type"] == "extra_forbidden":
+        fields = TrainingSpec.model_fields if place[0] == "training" and len(place) > 1 else Spec.model_fields
+        guess = nearest(place[-1], fields)
+        hint = f"did you mean {guess!r}? " if guess else ""
+        return f"unknown key {key!r}; {hint}known: {', '.join(fields)}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"the key {key!r} is missing"
+    if first["type"] == "too_short":
+        return f"{key} is empty; name at least one, or leave the key out"
+    return f"{key}: {message[0].lower()}{message[1:]}; got {first['input']!r}"

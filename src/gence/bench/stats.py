@@ -1,0 +1,149 @@
+"""From records to what a report may say: means over seeds with intervals, and paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from scipy.special import stdtrit
+
+from gence.bench.records import (
+    METRICS,
+    Answer,
+    Budget,
+    Difference,
+    Estimate,
+    Reliability,
+    Study,
+    Summary,
+    SummaryRow,
+    TrialRecord,
+)
+
+LEVEL = 0.95
+_BASELINE = ("ce", "none")
+_ANSWER_METRICS = ("nll", "accuracy", "ece")
+
+_Combination = tuple[str, str]
+_BySeed = dict[int, TrialRecord]
+
+
+def summarize(study: Study) -> Summary:
+    """Every loss with every calibrator at every budget, and the answer at every budget.
+
+    The best combination is the one with the lowest mean test negative log-likelihood over the seeds that all losses
+    have finished at that budget.
+    """
+    budgets: list[Budget] = sorted(
+        {record.cell.labels_per_class for record in study.records}, key=lambda b: math.inf if b == "all" else b
+    )
+    rows: list[SummaryRow] = []
+    answers: list[Answer] = []
+    for budget in budgets:
+        records = [record for record in study.records if record.cell.labels_per_class == budget]
+        found = sorted(_rows(records), key=lambda row: row.metrics["nll"].mean)
+        rows += found
+        answers.append(_answer(budget, found, _on_common_seeds(records)))
+    return Summary(tuple(rows), tuple(answers))
+
+
+def estimate(values: Sequence[float], *, comparisons: int = 1) -> Estimate:
+    """Mean and Student's t interval at 95 %, widened so that `comparisons` of them hold at once (Bonferroni)."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n < 2:
+        return Estimate(mean, None, None, n)
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    quantile = float(stdtrit(n - 1, 1 - (1 - LEVEL) / (2 * comparisons)))
+    half = quantile * spread / math.sqrt(n)
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def paired_difference(
+    metric: str, first: _Combination, second: _Combination, records: dict[str, _BySeed], *, comparisons: int = 1
+) -> Difference:
+    """`metric` of `first` minus that of `second`, seed by seed.
+
+    Args:
+        metric: One of `METRICS`.
+        first: (loss, calibrator).
+        second: (loss, calibrator).
+        records: Loss -> seed -> record; both losses must have the same seeds.
+        comparisons: How many combinations `first` was picked from, besides itself.
+    """
+    differences = [
+        records[first[0]][seed].results[first[1]].metrics[metric]
+        - records[second[0]][seed].results[second[1]].metrics[metric]
+        for seed in sorted(records[first[0]])
+    ]
+    found = estimate(differences, comparisons=comparisons)
+    excludes = None if found.low is None or found.high is None else not found.low <= 0.0 <= found.high
+    return Difference(metric, first, second, found, comparisons, excludes)
+
+
+def _rows(records: Sequence[TrialRecord]) -> list[SummaryRow]:
+    rows = []
+    for loss, by_seed in _by_loss(records).items():
+        group = list(by_seed.values())
+        for calibrator in group[0].results:
+            results = [record.results[calibrator] for record in group]
+            cell = group[0].cell
+            rows.append(
+                SummaryRow(
+                    data=cell.data,
+                    model=cell.model,
+                    loss=loss,
+                    calibrator=calibrator,
+                    labels_per_class=cell.labels_per_class,
+                    seeds=len(group),
+                    metrics={name: estimate([result.metrics[name] for result in results]) for name in METRICS},
+                    seconds=estimate([record.seconds["train"] for record in group]),
+                    reliability=_pool([result.reliability for result in results]),
+                )
+            )
+    return rows
+
+
+def _answer(budget: Budget, rows: Sequence[SummaryRow], common: dict[str, _BySeed]) -> Answer:
+    """The winner over the seeds all losses share; with no such seed, the winner of the table and no differences."""
+
+    def mean_nll(row: SummaryRow) -> float:
+        return math.fsum(r.results[row.calibrator].metrics["nll"] for r in common[row.loss].values())
+
+    if not any(common.values()):
+        return Answer(budget, rows[0], (), ())
+    ordered = sorted(rows, key=mean_nll)
+    best = ordered[0]
+    winner = (best.loss, best.calibrator)
+    others = len(rows) - 1
+    baseline = next((row for row in rows if (row.loss, row.calibrator) == _BASELINE), None)
+    rival = next((row for row in ordered if row.loss != best.loss), None)
+
+    def against(other: SummaryRow | None) -> tuple[Difference, ...]:
+        if other is None or other is best:
+            return ()
+        pair = (other.loss, other.calibrator)
+        return tuple(paired_difference(m, winner, pair, common, comparisons=others) for m in _ANSWER_METRICS)
+
+    return Answer(budget, best, against(baseline), against(rival))
+
+
+def _on_common_seeds(records: Sequence[TrialRecord]) -> dict[str, _BySeed]:
+    by_loss = _by_loss(records)
+    common = set.intersection(*(set(by_seed) for by_seed in by_loss.values()))
+    return {loss: {seed: by_seed[seed] for seed in sorted(common)} for loss, by_seed in by_loss.items()}
+
+
+def _by_loss(records: Sequence[TrialRecord]) -> dict[str, _BySeed]:
+    by_loss: dict[str, _BySeed] = {}
+    for record in records:
+        by_loss.setdefault(record.cell.loss, {})[record.cell.seed] = record
+    return by_loss
+
+
+def _pool(parts: Sequence[Reliability]) -> Reliability:
+    return Reliability(
+        counts=tuple(map(sum, zip(*(part.counts for part in parts), strict=True))),
+        confidence_sums=tuple(map(math.fsum, zip(*(part.confidence_sums for part in parts), strict=True))),
+        correct_counts=tuple(map(sum, zip(*(part.correct_counts for part in parts), strict=True))),
+    )

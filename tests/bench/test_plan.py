@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gence import InputError
+from gence.bench.plan import budgets, choose_rows, plan
+from gence.bench.spec import Spec, TrainingSpec
+from gence.data import LabelledData
+
+
+def test_the_grid_is_every_budget_loss_and_seed_in_order(table: LabelledData) -> None:
+    spec = Spec(data="x", losses=("ce", "gence"), labels_per_class=(20, 5), seeds=2)
+    cells = [(t.cell.labels_per_class, t.cell.loss, t.cell.seed) for t in plan(spec, table)]
+    assert cells == [(n, loss, seed) for n in (5, 20) for loss in ("ce", "gence") for seed in (0, 1)]
+    assert len({trial.key for trial in plan(spec, table)}) == 8
+
+
+def test_every_loss_has_the_same_rows_and_no_row_is_in_two_parts(table: LabelledData) -> None:
+    spec = Spec(data="x", labels_per_class=(10,), seeds=2)
+    chosen: dict[int, list] = {0: [], 1: []}
+    for trial in plan(spec, table):
+        rows = choose_rows(table, trial.cell, trial.test_fraction, trial.calibration_fraction)
+        chosen[trial.cell.seed].append(rows)
+        parts = [set(rows.train), set(rows.calibration), set(rows.test)]
+        assert sum(map(len, parts)) == len(set.union(*parts))
+        assert (len(rows.train), len(rows.calibration)) == (24, 6)
+    for by_loss in chosen.values():
+        assert all(np.array_equal(by_loss[0].train, rows.train) for rows in by_loss)
+        assert all(np.array_equal(by_loss[0].calibration, rows.calibration) for rows in by_loss)
+    assert set(chosen[0][0].train) != set(chosen[1][0].train)
+
+
+def test_a_source_without_a_test_split_gets_one_of_each_seed_s_own(table: LabelledData) -> None:
+    whole = dataclasses.replace(table, test_rows=None)
+    trials = plan(Spec(data="x", losses=("ce",), labels_per_class=(10,), seeds=2), whole)
+    tests = [choose_rows(whole, t.cell, t.test_fraction, t.calibration_fraction).test for t in trials]
+    assert [len(test) for test in tests] == [72, 72]
+    assert set(tests[0]) != set(tests[1])
+
+
+def test_the_default_budgets_are_10_and_50_or_all_where_the_data_have_fewer(table: LabelledData) -> None:
+    spec = Spec(data="x")
+    assert budgets(spec, table) == (10, 50)  # 60 rows a class outside the test split
+    assert budgets(spec, _first(table, 120)) == (10, "all")
+    assert budgets(spec, _first(table, 24)) == ("all",)
+
+
+def _first(table: LabelledData, rows: int) -> LabelledData:
+    return dataclasses.replace(table, inputs=table.inputs[:rows], labels=table.labels[:rows], test_rows=None)
+
+
+def test_more_labels_than_there_are_and_classes_too_small_are_refused(table: LabelledData) -> None:
+    with pytest.raises(InputError, match="61 labels per class are asked for, but blobs has only 60 rows of class 'a'"):
+        budgets(Spec(data="x", labels_per_class=(10, 61)), table)
+    with pytest.raises(InputError, match="class 'a' has 2 rows; at least 3 are needed"):
+        budgets(Spec(data="x"), _first(table, 6))
+    lonely = dataclasses.replace(table, test_rows=np.arange(4, 240))
+    with pytest.raises(InputError, match="class 'b' has 1 rows outside the test split; at least 2"):
+        budgets(Spec(data="x"), lonely)
+
+
+def test_without_epochs_a_trial_has_about_300_updates_and_at_least_20_epochs(table: LabelledData) -> None:
+    few, many = plan(Spec(data="x", losses=("ce",), labels_per_class=(10, 50), seeds=1), table)
+    assert few.recipe.epochs == 300  # 24 training rows are one batch
+    assert many.recipe.epochs == 75  # 123 rows are four
+    named = plan(Spec(data="x", training=TrainingSpec(epochs=7)), table)
+    assert {trial.recipe.epochs for trial in named} == {7}
+    large = dataclasses.replace(table, inputs=np.tile(table.inputs, (10, 1)), labels=np.tile(table.labels, 10))
+    assert {t.recipe.epochs for t in plan(Spec(data="x", labels_per_class=("all",)), large)} == {20}
+
+
+def test_the_key_changes_with_all_that_decides_the_outcome_and_with_nothing_else(table: LabelledData) -> None:
+    def keys(data: LabelledData = table, **change) -> set[str]:
+        return {trial.key for trial in plan(Spec(data="x", labels_per_class=(10,), seeds=1, **change), data)}
+
+    base = keys()
+    other = dataclasses.replace(table, inputs=table.inputs + 1)
+    for changed in (
+        keys(other),
+        keys(training=TrainingSpec(epochs=1)),
+        keys(training=TrainingSpec(learning_rate=0.1)),
+        keys(calibrators=("none",)),
+        keys(calibration_fraction=0.3),
+    ):
+        assert not base & changed
+    assert keys(losses=("ce",)) < base  # the grid may grow: what is done stays done

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gence import InputError
+from gence.bench.spec import Spec, TrainingSpec, parse_spec, read_spec
+
+
+def test_a_spec_needs_its_data_only() -> None:
+    spec = parse_spec({"data": "digits"}, "here")
+    assert spec == Spec(data="digits")
+    assert spec.losses == ("ce", "label_smoothing", "focal", "gence")
+    assert spec.calibrators == ("none", "temperature", "ats")
+
+
+def test_a_toml_file_with_every_key_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(
+        """
+        version = 1
+        data = "flowers.csv"
+        target = "species"
+        image_size = 32
+        losses = ["gence", "ce"]
+        labels_per_class = [10, "all"]
+        seeds = 2
+        model = "mlp"
+        calibrators = ["none"]
+        test_fraction = 0.5
+        calibration_fraction = 0.4
+        [training]
+        epochs = 3
+        batch_size = 16
+        learning_rate = 0.1
+        weight_decay = 0.0
+        momentum = 0.0
+        """
+    )
+    assert read_spec(path) == Spec(
+        data="flowers.csv",
+        target="species",
+        image_size=32,
+        losses=("gence", "ce"),
+        labels_per_class=(10, "all"),
+        seeds=2,
+        model="mlp",
+        calibrators=("none",),
+        test_fraction=0.5,
+        calibration_fraction=0.4,
+        training=TrainingSpec(epochs=3, batch_size=16, learning_rate=0.1, weight_decay=0.0, momentum=0.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"data": "digits", "lossess": ["ce"]}, "here: unknown key 'lossess'; did you mean 'losses'?"),
+        (
+            {"data": "digits", "training": {"epoch": 1}},
+            "unknown key 'training.epoch'; did you mean 'epochs'? known: epochs,",
+        ),
+        ({"losses": ["ce"]}, "here: the key 'data' is missing"),
+        ({"data": ""}, "data: string should have at least 1 character; got ''"),
+        (
+            {"data": "digits", "losses": ["gense"]},
+            "unknown loss 'gense'; did you mean 'gence'? known: ce, label_smoothing",
+        ),
+        (
+            {"data": "digits", "calibrators": ["tmperature"]},
+            "unknown calibrator 'tmperature'; did you mean 'temperature'?",
+        ),
+        ({"data": "digits", "model": "resnet"}, "unknown model 'resnet'; did you mean 'small_resnet'?"),
+        ({"data": "digits", "losses": []}, "losses is empty; name at least one, or leave the key out"),
+        ({"data": "digits", "losses": ["ce", "ce"]}, "losses names 'ce' twice; name everything once"),
+        ({"data": "digits", "seeds": 0}, "seeds: input should be greater than or equal to 1; got 0"),
+        ({"data": "digits", "seeds": "3"}, "seeds: input should be a valid integer; got '3'"),
+        ({"data": "digits", "seeds": True}, "seeds: input should be a valid integer; got True"),
+        (
+            {"data": "digits", "labels_per_class": [1]},
+            "at least 2 labels per class are needed, one of them to calibrate",
+        ),
+        ({"data": "digits", "labels_per_class": ["al"]}, "labels_per_class.0: "),
+        ({"data": "digits", "test_fraction": 1.0}, "test_fraction: input should be less than 1; got 1.0"),
+        (
+            {"data": "digits", "training": {"learning_rate": -1.0}},
+            "training.learning_rate: input should be greater than 0",
+        ),
+        ({"data": "digits", "version": 2}, "version: input should be 1; got 2"),
+    ],
+)
+def test_a_wrong_spec_is_refused_in_one_line_that_names_the_key(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_spec(content, "here")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_missing_or_no_toml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text("data = ")
+    with pytest.raises(InputError, match=r"stdy.toml: no such spec; did you mean '.*study.toml'"):
+        read_spec(tmp_path / "stdy.toml")
+    with pytest.raises(InputError, match=r"study\.toml: not TOML: Invalid value"):
+        read_spec(tmp_path / "study.toml")
+    with pytest.raises(InputError, match="a spec is expected, a TOML file; this is something else"):
+        read_spec(tmp_path)
+
+
+def test_the_hash_sees_every_setting() -> None:
+    specs = [Spec(data="d"), Spec(data="e"), Spec(data="d", seeds=4), Spec(data="d", training=TrainingSpec(epochs=1))]
+    assert len({spec.sha256() for spec in specs}) == 4
+    assert Spec(data="d").sha256() == Spec(data="d").sha256()

@@ -1,0 +1,197 @@
+"""A study as a whole: resume, growth, refusal, workers, and what is left after kill -9."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gence import InputError
+from gence.bench import executor
+from gence.bench.spec import Spec, TrainingSpec
+from gence.bench.study import Progress, run_study
+from gence.losses import catalogue
+from gence.report import write_csv
+
+SPEC = Spec(
+    data="digits", losses=("ce", "gence"), labels_per_class=(4,), seeds=2, model="mlp", training=TrainingSpec(epochs=2)
+)
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    """results.csv without its times."""
+    with open(folder / "results.csv", newline="") as stream:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(stream)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "trials").iterdir()}
+
+
+def test_a_finished_study_is_not_run_again_and_its_files_do_not_change(tmp_path: Path) -> None:
+    study, failures = run_study(SPEC, tmp_path)
+    assert (len(study.records), study.expected, failures) == (4, 4, ())
+    before = contents(tmp_path)
+    steps: list[Progress] = []
+    again, _ = run_study(SPEC, tmp_path, on_progress=steps.append)
+    assert [(step.done, step.total) for step in steps] == [(4, 4)]
+    assert contents(tmp_path) == before
+    assert again.records == study.records
+
+
+def test_a_grown_grid_runs_the_new_trials_only(tmp_path: Path) -> None:
+    run_study(SPEC, tmp_path)
+    before = contents(tmp_path)
+    grown = SPEC.model_copy(update={"seeds": 3, "losses": ("ce", "gence", "focal")})
+    study, _ = run_study(grown, tmp_path)
+    assert len(study.records) == study.expected == 9
+    after = contents(tmp_path)
+    assert {name: after[name] for name in before} == before
+    shrunk, _ = run_study(SPEC, tmp_path)
+    assert len(shrunk.records) == 4
+
+
+def test_a_folder_with_another_study_or_other_files_is_refused_untouched(tmp_path: Path) -> None:
+    run_study(SPEC, tmp_path / "a")
+    other = SPEC.model_copy(update={"training": TrainingSpec(epochs=3)})
+    with pytest.raises(InputError, match="holds another study: its training is"):
+        run_study(other, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.tex").touch()
+    with pytest.raises(InputError, match="a new or empty folder is expected for --out"):
+        run_study(SPEC, tmp_path / "b")
+    with pytest.raises(InputError, match="a folder is expected for --out, this is a file"):
+        run_study(SPEC, tmp_path / "b" / "thesis.tex")
+    assert [p.name for p in (tmp_path / "b").iterdir()] == ["thesis.tex"]
+
+
+def test_data_that_cannot_be_used_leave_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'digits'"):
+        run_study(Spec(data="digts"), tmp_path / "out")
+    with pytest.raises(InputError, match="500 labels per class are asked for, but digits has only"):
+        run_study(Spec(data="digits", labels_per_class=(500,)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_number_of_workers_changes_nothing_but_the_times(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        study, _ = run_study(SPEC, tmp_path / str(workers), workers=workers)
+        assert {record.environment["threads"] for record in study.records} == {1}
+        write_csv(study, tmp_path / str(workers))
+    assert table(tmp_path / "1") == table(tmp_path / "2")
+    for name in (n for n in contents(tmp_path / "1") if n.endswith(".npz")):
+        with np.load(tmp_path / "1/trials" / name) as one, np.load(tmp_path / "2/trials" / name) as two:
+            assert all(np.array_equal(one[key], two[key]) for key in one)
+
+
+def test_running_in_this_process_gives_its_threads_back(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    run_study(SPEC.model_copy(update={"seeds": 1}), tmp_path, workers=1)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_trial_that_raises_is_told_and_tried_again_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {"gence": catalogue.Entry("broken", "", lambda: lambda z, y: z.sum() * float("nan"))}
+    with monkeypatch.context() as patch:
+        patch.setattr(catalogue, "CATALOGUE", catalogue.CATALOGUE | broken)
+        steps: list[Progress] = []
+        study, failures = run_study(SPEC, tmp_path, on_progress=steps.append)
+        assert [failure.cell.loss for failure in failures] == ["gence", "gence"]
+        assert "FloatingPointError: training diverged" in failures[0].reason
+        assert [record.cell.loss for record in study.records] == ["ce", "ce"]
+        assert [step.done for step in steps] == [0, 1, 2, 3, 4]
+    study, failures = run_study(SPEC, tmp_path)
+    assert (len(study.records), failures) == (4, ())
+
+
+def test_a_worker_that_dies_stops_the_study_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "_run_in_worker", _die)
+    with pytest.raises(InputError, match="a worker process died, perhaps for want of memory; finished trials are kept"):
+        run_study(SPEC, tmp_path, workers=2)
+
+
+def _die(trial: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def children(pid: int) -> list[int]:
+    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [int(line) for line in listing.stdout.split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+ARGUMENTS = [
+    *("compare", "digits", "--losses", "ce,gence", "--labels-per-class", "5", "--seeds", "6"),
+    *("--model", "mlp", "--epochs", "400", "--workers", "2"),
+]
+
+
+def start(out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "gence.cli", *ARGUMENTS, "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def records(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (out / "trials").glob("*.json")} if out.exists() else {}
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see that workers are gone")
+def test_kill_9_in_mid_study_then_the_same_command_gives_the_unbroken_table(tmp_path: Path) -> None:
+    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
+    study = start(broken)
+    wait_for(lambda: len(records(broken)) >= 3)
+    family = children(study.pid)
+    study.kill()
+    study.communicate()
+    kept = records(broken)
+    assert 3 <= len(kept) < 12
+    assert len(family) >= 2
+    wait_for(lambda: not any(alive(pid) for pid in family))
+    assert set(records(broken)) >= set(kept)
+    kept = records(broken)
+    for out in (broken, unbroken):
+        process = start(out)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    after = records(broken)
+    assert len(after) == 12
+    assert {name: after[name] for name in kept} == kept
+    assert table(broken) == table(unbroken)
+    assert not list(broken.rglob("*.tmp"))
+
+
+def test_ctrl_c_keeps_what_is_done_ends_the_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
+    study = start(tmp_path / "out")
+    wait_for(lambda: len(records(tmp_path / "out")) >= 1)
+    family = children(study.pid)
+    os.killpg(study.pid, signal.SIGINT)
+    _, errors = study.communicate(timeout=60)
+    assert study.returncode == 130
+    assert "Stopped. " in errors
+    assert "finished trials are kept in" in errors
+    assert " ".join(["gence", *ARGUMENTS]) in " ".join(errors.split())
+    assert "Traceback" not in errors
+    wait_for(lambda: not any(alive(pid) for pid in family))

@@ -1,0 +1,115 @@
+"""A trial's record, and the contract that test labels reach no fit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.metrics import log_loss
+
+from gence.bench.plan import plan
+from gence.bench.records import METRICS, TrialRecord
+from gence.bench.spec import Spec, TrainingSpec
+from gence.bench.trial import run_trial
+from gence.calibration import fit_adaptive_temperature, fit_temperature
+from gence.data import LabelledData
+
+SPEC = Spec(data="x", losses=("gence",), labels_per_class=(30,), seeds=1, training=TrainingSpec(epochs=4))
+
+
+def run(data: LabelledData, spec: Spec = SPEC) -> tuple[TrialRecord, dict[str, np.ndarray]]:
+    (trial,) = plan(spec, data)
+    return run_trial(trial, data)
+
+
+def test_the_record_holds_every_metric_of_every_calibrator_as_the_logits_beside_it_give_them(
+    table: LabelledData,
+) -> None:
+    record, arrays = run(table)
+    assert tuple(record.results) == ("none", "temperature", "ats")
+    target = arrays["test_target"]
+    assert np.array_equal(target, table.labels[arrays["test_rows"]])
+    calibration = torch.from_numpy(arrays["calibration_logits"]), torch.from_numpy(arrays["calibration_target"])
+    calibrators = {
+        "none": lambda z: z,
+        "temperature": fit_temperature(*calibration),
+        "ats": fit_adaptive_temperature(*calibration),
+    }
+    for name, result in record.results.items():
+        assert tuple(result.metrics) == METRICS
+        probs = softmax(calibrators[name](arrays["test_logits"].astype(np.float64)), axis=1)
+        assert result.metrics["nll"] == pytest.approx(log_loss(target, probs), abs=1e-9)
+        assert result.metrics["accuracy"] == (probs.argmax(1) == target).mean()
+        bins = result.reliability
+        assert sum(bins.counts) == len(target)
+        assert sum(bins.correct_counts) / len(target) == result.metrics["accuracy"]
+        gaps = [abs(c - s) for c, s in zip(bins.correct_counts, bins.confidence_sums, strict=True)]
+        assert result.metrics["ece"] == pytest.approx(sum(gaps) / len(target))
+    assert record.results["temperature"].fitted["temperature"] == calibrators["temperature"].temperature
+
+
+def test_the_record_says_where_it_comes_from(table: LabelledData) -> None:
+    record, arrays = run(table)
+    assert record.training["updates"] == 4 * 2  # 72 training rows in batches of about 32
+    assert record.training["knobs"] == {"strength": 1.0}
+    assert record.data["rows"] == {"train": 72, "calibration": 18, "test": 60}
+    assert record.data["fingerprint"] == table.fingerprint
+    assert record.environment["torch"] == torch.__version__
+    assert record.logits_file == f"gence-n30-s0-{record.key[:12]}.npz"
+    assert set(arrays["train_rows"]) | set(arrays["calibration_rows"]) <= set(range(180))
+
+
+def test_two_runs_of_one_trial_differ_in_their_times_only(table: LabelledData) -> None:
+    (first, arrays), (second, again) = run(table), run(table)
+    assert {name: r.metrics for name, r in first.results.items()} == {
+        name: r.metrics for name, r in second.results.items()
+    }
+    assert all(np.array_equal(arrays[name], again[name]) for name in arrays)
+
+
+def test_test_labels_reach_no_fit(table: LabelledData) -> None:
+    labels = table.labels.copy()
+    labels[180:] = np.roll(labels[180:], 1)
+    (honest, arrays), (other, changed) = run(table), run(dataclasses.replace(table, labels=labels))
+    assert honest.results["none"].metrics["accuracy"] != other.results["none"].metrics["accuracy"]
+    assert np.array_equal(arrays["test_logits"], changed["test_logits"])
+    assert np.array_equal(arrays["calibration_logits"], changed["calibration_logits"])
+    assert {n: r.fitted for n, r in honest.results.items()} == {n: r.fitted for n, r in other.results.items()}
+
+
+def test_test_inputs_reach_no_fit(table: LabelledData) -> None:
+    inputs = table.inputs.copy()
+    inputs[180:] *= 100
+    (honest, arrays), (other, changed) = run(table), run(dataclasses.replace(table, inputs=inputs))
+    assert not np.array_equal(arrays["test_logits"], changed["test_logits"])
+    assert np.array_equal(arrays["calibration_logits"], changed["calibration_logits"])
+    assert {n: r.fitted for n, r in honest.results.items()} == {n: r.fitted for n, r in other.results.items()}
+
+
+def test_calibration_labels_reach_the_calibrators_and_not_the_model(table: LabelledData) -> None:
+    _, arrays = run(table)
+    labels = table.labels.copy()
+    rows = arrays["calibration_rows"]
+    labels[rows] = np.roll(labels[rows], 3)
+    # The same rows must be chosen although a label of each has changed, so the trial is told its rows.
+    from gence.bench import trial as module
+
+    chosen = module.choose_rows(table, plan(SPEC, table)[0].cell, 0.3, 0.2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "choose_rows", lambda *_: chosen)
+        honest, before = run(table)
+        other, after = run(dataclasses.replace(table, labels=labels))
+    assert np.array_equal(before["test_logits"], after["test_logits"])
+    assert honest.results["temperature"].fitted != other.results["temperature"].fitted
+
+
+def test_every_loss_starts_from_the_same_weights_and_sees_the_same_rows(table: LabelledData) -> None:
+    spec = SPEC.model_copy(update={"losses": ("ce", "gence", "focal")})
+    records = [run_trial(trial, table)[0] for trial in plan(spec, table)]
+    assert len({str(record.data["rows_sha256"]) for record in records}) == 1
+    still = SPEC.model_copy(update={"training": TrainingSpec(epochs=1, learning_rate=1e-30), "losses": ("ce", "gence")})
+    logits = [run_trial(trial, table)[1]["test_logits"] for trial in plan(still, table)]
+    assert np.array_equal(*logits)
