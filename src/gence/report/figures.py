@@ -1,0 +1,203 @@
+"""Charts of estimates: against labels a class as lines, at one budget as dots, seconds as bars, differences by zero."""
+
+# matplotlib's stubs leave `**kwargs` without a type.
+# pyright: reportUnknownMemberType=false
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+
+from gence.bench.records import Estimate
+from gence.report.names import Look
+from gence.report.svg import CARD, INK, MUTED, PALETTE, bare, draw
+
+_WIDTH = 400.0
+_LONGEST_NAME = 30
+
+
+@dataclass(frozen=True)
+class Series:
+    """A loss as the charts draw it: `values` has one estimate a place on the axis, None where there is none.
+
+    `number` is the place of the loss in the page's legend.
+    """
+
+    name: str
+    number: int
+    look: Look
+    values: tuple[Estimate | None, ...]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What the estimates of one or more charts are measured on; charts that share it can be compared by eye."""
+
+    title: str
+    factor: float
+    low: float
+    high: float
+    log: bool
+
+
+def axis_for(title: str, estimates: Sequence[Estimate], *, factor: float = 1.0, may_log: bool = False) -> Axis:
+    """An axis that holds every estimate with its interval; logarithmic if allowed and the means span a factor of 5."""
+    means = [estimate.mean * factor for estimate in estimates]
+    ends = means + [end * factor for e in estimates for end in (e.low, e.high) if end is not None]
+    low, high = min(ends), max(ends)
+    if may_log and low > 0 and max(means) > 5 * min(means):
+        margin = (high / low) ** 0.04
+        return Axis(title, factor, low / margin, high * margin, log=True)
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
+    return Axis(title, factor, low - margin, high + margin, log=False)
+
+
+def line_chart(name: str, label: str, series: Sequence[Series], places: Sequence[str], axis: Axis) -> str:
+    """A line a loss over the budgets, with interval bars, as an SVG element."""
+
+    def paint(figure: Figure) -> None:
+        axes = _axes(figure)
+        bare(axes, grid="y")
+        step = min(0.045, 0.3 / max(len(series), 1))
+        for i, one in enumerate(series):
+            # Moved sideways a little, so that the bars of one loss do not hide those of the next.
+            shift = (i - (len(series) - 1) / 2) * step
+            known = [(x + shift, value) for x, value in enumerate(one.values) if value is not None]
+            line = axes.plot(
+                [x for x, _ in known],
+                [value.mean * axis.factor for _, value in known],
+                color=PALETTE[one.look.colour],
+                linestyle=one.look.dash,
+                linewidth=1.6,
+                marker=one.look.marker,
+                markersize=5,
+                markeredgewidth=0,
+            )
+            line[0].set_gid(f"loss-{one.number}")
+            for x, value in known:
+                _bar(axes, one, [x, x], value, axis.factor, upright=True)
+        axes.set_xticks(range(len(places)), list(places), parse_math=False)
+        axes.set_xlim(-0.4, len(places) - 0.6)
+        axes.set_xlabel("labels a class")
+        _scale(axes, axis, upright=True)
+
+    return draw(name, label, (_WIDTH, 262.0), paint)
+
+
+def dot_chart(name: str, label: str, series: Sequence[Series], axis: Axis, markers: Sequence[str]) -> str:
+    """A row a loss at one budget, a dot a value with its interval, as an SVG element.
+
+    Args:
+        name: Unique on the page.
+        label: What a screen reader says.
+        series: The losses; the values of each lie under one another in its row.
+        axis: What they are measured on.
+        markers: The marker of each value: empty for the first, filled for the others. With one value a loss, the
+            loss's own marker is drawn.
+    """
+    row = max(1.0, 0.55 * len(markers))
+
+    def paint(figure: Figure) -> None:
+        axes = _axes(figure)
+        bare(axes, grid="x")
+        axes.spines["left"].set_visible(False)
+        for i, one in enumerate(series):
+            for j, value in enumerate(one.values):
+                if value is None:
+                    continue
+                y = i * row + (j - (len(markers) - 1) / 2) * 0.42
+                _bar(axes, one, [y, y], value, axis.factor, upright=False)
+                colour = PALETTE[one.look.colour]
+                axes.plot(
+                    [value.mean * axis.factor],
+                    [y],
+                    linestyle="none",
+                    marker=markers[j] if len(markers) > 1 else one.look.marker,
+                    markersize=6,
+                    markerfacecolor=CARD if j == 0 and len(markers) > 1 else colour,
+                    markeredgecolor=colour,
+                    gid=f"loss-{one.number}",
+                )
+        _rows(axes, [one.name for one in series], row)
+        _scale(axes, axis, upright=False)
+
+    return draw(name, label, (_WIDTH, 62 + 20 * row * len(series)), paint)
+
+
+def bar_chart(name: str, label: str, series: Sequence[Series], axis: Axis) -> str:
+    """A bar a loss from zero, with its interval, as an SVG element; for amounts such as seconds."""
+
+    def paint(figure: Figure) -> None:
+        axes = _axes(figure)
+        bare(axes, grid="x")
+        for i, one in enumerate(series):
+            value = one.values[0]
+            if value is not None:
+                axes.barh([i], [value.mean * axis.factor], height=0.55, color=PALETTE[one.look.colour], alpha=0.85)
+                if value.low is not None and value.high is not None:
+                    ends = [max(value.low, 0.0) * axis.factor, value.high * axis.factor]
+                    axes.plot(ends, [i, i], color=INK, linewidth=1.2)
+        _rows(axes, [one.name for one in series], 1.0)
+        _scale(axes, Axis(axis.title, axis.factor, 0.0, axis.high, log=False), upright=False)
+
+    return draw(name, label, (_WIDTH, 62 + 24 * len(series)), paint)
+
+
+def difference_chart(name: str, label: str, rows: Sequence[tuple[str, Look, Estimate]], title: str) -> str:
+    """Differences with their intervals beside a line at zero, a row each, as an SVG element."""
+
+    def paint(figure: Figure) -> None:
+        axes = _axes(figure)
+        bare(axes, grid="x")
+        axes.spines["left"].set_visible(False)
+        axes.axvline(0, color=INK, linewidth=1.2)
+        for i, (_, look, value) in enumerate(rows):
+            colour = PALETTE[look.colour]
+            if value.low is not None and value.high is not None:
+                axes.plot([value.low, value.high], [i, i], color=colour, linewidth=2)
+            axes.plot([value.mean], [i], linestyle="none", marker=look.marker, markersize=6, color=colour)
+        _rows(axes, [text for text, _, _ in rows], 1.0)
+        ends = [end for _, _, e in rows for end in (e.mean, e.low, e.high, 0.0) if end is not None]
+        _scale(axes, axis_for(title, [Estimate(end, None, None, 1) for end in ends]), upright=False)
+
+    return draw(name, label, (_WIDTH, 58 + 24 * len(rows)), paint)
+
+
+def _axes(figure: Figure) -> Axes:
+    figure.set_layout_engine("constrained")
+    return figure.add_subplot()
+
+
+def _bar(axes: Axes, one: Series, across: list[float], value: Estimate, factor: float, *, upright: bool) -> None:
+    if value.low is None or value.high is None:
+        return
+    along = [value.low * factor, value.high * factor]
+    x, y = (across, along) if upright else (along, across)
+    line = axes.plot(x, y, color=PALETTE[one.look.colour], linewidth=1.2, alpha=0.75, solid_capstyle="butt")
+    line[0].set_gid(f"loss-{one.number}")
+
+
+def _rows(axes: Axes, names: Sequence[str], row: float) -> None:
+    labels = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}\u2026" for name in names]
+    axes.set_yticks([i * row for i in range(len(labels))], labels, parse_math=False)
+    axes.set_ylim((len(labels) - 0.5) * row, -0.5 * row)
+
+
+def _scale(axes: Axes, axis: Axis, *, upright: bool) -> None:
+    if axis.log:
+        (axes.set_yscale if upright else axes.set_xscale)("log")
+    (axes.set_ylim if upright else axes.set_xlim)(axis.low, axis.high)
+    (axes.set_ylabel if upright else axes.set_xlabel)(axis.title, color=MUTED)
+    ruler = axes.yaxis if upright else axes.xaxis
+    if not axis.log:
+        ruler.set_major_locator(MaxNLocator(5))
+        return
+    decades = math.log10(axis.high / axis.low)
+    ruler.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+    ruler.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ruler.set_minor_locator(NullLocator())
+    ruler.set_minor_formatter(NullFormatter())

@@ -1,0 +1,88 @@
+"""How names are shown: labels for the losses and calibrators of the catalogue, and the one look each loss keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gence.bench.records import Budget
+
+_LOSSES = {"ce": "cross-entropy", "label_smoothing": "label smoothing", "focal": "focal", "gence": "GenCE"}
+_CALIBRATORS = {
+    "none": "no calibrator",
+    "temperature": "temperature scaling",
+    "ats": "adaptive temperature (ATS)",
+}
+
+BASELINE = ("ce", "none")
+"""Plain cross-entropy without a calibrator: what everybody has before asking."""
+
+COLOURS = 7
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DASHES = ("solid", "dashed", "dotted", "dashdot")
+# Fixed places, so that a loss looks the same in the reports of two studies with different grids.
+_PLACES = ("ce", "gence", "focal", "label_smoothing")
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, marker and dash of a loss; together they tell 25 losses apart, also without colour vision."""
+
+    place: int
+    colour: int
+    marker: str
+    dash: str
+
+
+def loss_label(name: str) -> str:
+    """The words for a loss; a name outside the catalogue is shown as it is."""
+    return _LOSSES.get(name, name)
+
+
+def calibrator_label(name: str) -> str:
+    """The words for a calibrator; a name outside the catalogue is shown as it is."""
+    return _CALIBRATORS.get(name, name)
+
+
+def combination_label(loss: str, calibrator: str) -> str:
+    """A loss and a calibrator in words.
+
+    >>> combination_label("gence", "ats"), combination_label("focal", "none")
+    ('GenCE with adaptive temperature (ATS)', 'focal without calibrator')
+    """
+    if (loss, calibrator) == BASELINE:
+        return "plain cross-entropy without calibrator"
+    end = "without calibrator" if calibrator == "none" else f"with {calibrator_label(calibrator)}"
+    return f"{loss_label(loss)} {end}"
+
+
+def headline(loss: str, calibrator: str) -> str:
+    """`combination_label` as it starts a line; only names of ours are given a capital."""
+    label = combination_label(loss, calibrator)
+    return label[0].upper() + label[1:] if loss in _LOSSES else label
+
+
+def budget_label(budget: Budget) -> str:
+    """A budget in words.
+
+    >>> budget_label(50), budget_label(1), budget_label("all")
+    ('50 labels a class', '1 label a class', 'all labels')
+    """
+    if budget == "all":
+        return "all labels"
+    return f"{budget} label a class" if budget == 1 else f"{budget} labels a class"
+
+
+def looks(losses: Iterable[str]) -> dict[str, Look]:
+    """One look a loss: the losses of the catalogue have theirs, the others follow in the given order."""
+    names = list(dict.fromkeys(losses))
+    others = [name for name in names if name not in _PLACES]
+    places = {name: _PLACES.index(name) if name in _PLACES else len(_PLACES) + others.index(name) for name in names}
+    return {name: _look(place) for name, place in places.items()}
+
+
+def _look(place: int) -> Look:
+    # The colour of the baseline is not used a second time.
+    colour = place if place < COLOURS else 1 + (place - COLOURS) % (COLOURS - 1)
+    cycle = 0 if place < COLOURS else 1 + (place - COLOURS) // (COLOURS - 1)
+    return Look(place, colour, _MARKERS[place % len(_MARKERS)], _DASHES[cycle % len(_DASHES)])

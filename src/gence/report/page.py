@@ -1,0 +1,138 @@
+"""The report: one HTML file that needs nothing beside it, for somebody who has never heard of this package."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from gence.bench.records import Budget, Study, Summary
+from gence.bench.records.store import write_atomically
+from gence.report.answer import small_print, verdict
+from gence.report.charts import (
+    Grid,
+    calibrator_legend,
+    comparison_charts,
+    contenders,
+    cost_chart,
+    difference_charts,
+    reliability_rows,
+)
+from gence.report.columns import COLUMN, COLUMNS, spread
+from gence.report.names import budget_label, calibrator_label, looks, loss_label
+from gence.report.provenance import dates, first_data, items, provenance, seeds
+from gence.report.reliability import FEW, shown_calibrators
+from gence.report.tables import table_rows
+
+_CROWD = 8
+"""With more losses than this, the charts open with most of them faded."""
+
+
+def write_report(study: Study, summary: Summary, out: Path) -> Path:
+    """Write `out/report.html`: the answer, the numbers behind it, and where they come from.
+
+    Args:
+        study: The study as read from disk; the page shows its spec and the provenance of its records.
+        summary: The estimates and differences made of it; the page draws them and computes none itself.
+        out: The folder; it is made if it is not there.
+
+    Returns:
+        The file. It replaces an older one whole or not at all, and loads nothing: no network, no other file.
+    """
+    environment = Environment(
+        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("page.html.j2").render(_context(study, summary))
+    path = out / "report.html"
+    write_atomically(path, page.encode())
+    return path
+
+
+def _context(study: Study, summary: Summary) -> dict[str, Any]:
+    grid = _grid(study, summary)
+    data = first_data(study)
+    script = _asset("page.js")
+    spoken_of = contenders(summary.answers[-1], summary) if summary.answers else []
+    return {
+        "style": Markup(_asset("page.css")),
+        "script": Markup(script),
+        # Names from data are escaped; should one slip through all the same, the browser still refuses to run it.
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "svg": Markup,
+        "study": study,
+        "grid": grid,
+        "title": str(data.get("name") or next((row.data for row in summary.rows), "no data yet")),
+        "facts": _facts(study, summary, grid),
+        "verdicts": [verdict(answer, summary) for answer in summary.answers],
+        "small_print": small_print(summary),
+        "contenders": spoken_of,
+        "brought_out": {row.loss for _, _, row in spoken_of} if len(grid.losses) > _CROWD else set(),
+        "columns": COLUMNS,
+        "column": COLUMN,
+        "spread": spread,
+        "rows": table_rows(summary, grid.losses, grid.calibrators, grid.budgets),
+        "budget_label": budget_label,
+        "calibrator_label": calibrator_label,
+        "loss_label": loss_label,
+        "comparisons": comparison_charts(summary, grid) if summary.rows else [],
+        "calibrator_legend": calibrator_legend(grid) if len(grid.budgets) == 1 and len(grid.calibrators) > 1 else [],
+        "differences": difference_charts(summary.answers, grid),
+        "reliability": reliability_rows(summary, grid) if summary.rows else [],
+        "reliability_calibrators": shown_calibrators(grid.calibrators),
+        "few": FEW,
+        "cost": cost_chart(summary, grid) if summary.rows else None,
+        "provenance": provenance(study),
+    }
+
+
+def _grid(study: Study, summary: Summary) -> Grid:
+    """Losses and calibrators in the order of the study, then any that only the summary has."""
+    rows, records = summary.rows, study.records
+    losses = _unique([*(record.cell.loss for record in records), *(row.loss for row in rows)])
+    calibrators = _unique([*(name for record in records for name in record.results), *(row.calibrator for row in rows)])
+    budgets: tuple[Budget, ...] = tuple(dict.fromkeys(row.labels_per_class for row in rows))
+    return Grid(losses, calibrators, budgets, looks(losses))
+
+
+def _facts(study: Study, summary: Summary, grid: Grid) -> list[str]:
+    """The line under the title: what was compared, on what."""
+    data = first_data(study)
+    classes = items(data.get("class_names"))
+    facts = [
+        f"{data['kind']} data" if data.get("kind") else "",
+        f"{len(classes)} classes" if classes else "",
+        ", ".join(f"model {name}" for name in _unique(row.model for row in summary.rows)),
+        f"{len(grid.losses)} {_plural('loss', len(grid.losses))}",
+        f"{len(grid.calibrators)} {_plural('calibrator', len(grid.calibrators))}",
+        _budgets(grid.budgets),
+        f"{len(seeds(study))} {_plural('seed', len(seeds(study)))}",
+        dates(study),
+    ]
+    return [fact for fact in facts if fact]
+
+
+def _budgets(budgets: Iterable[Budget]) -> str:
+    names = [str(budget) for budget in budgets]
+    if not names:
+        return ""
+    if len(names) == 1:
+        return budget_label("all" if names[0] == "all" else int(names[0]))
+    return f"{', '.join(names[:-1])} and {names[-1]} labels a class"
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}es" if word.endswith("s") else f"{word}s"
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _asset(name: str) -> str:
+    return files("gence.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,102 @@
+"""The numbers as tables: results.csv, a row a trial and calibrator, and the rows of the page's table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gence.bench.records import METRICS, Budget, Study, Summary, SummaryRow
+from gence.bench.records.store import write_atomically
+from gence.report.columns import COLUMNS, Column, spread
+from gence.report.names import calibrator_label, loss_label
+
+CSV_COLUMNS = ("data", "model", "loss", "calibrator", "labels_per_class", "seed", *METRICS, "seconds")
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """A number of the page's table: what is shown, what it sorts by, and whether it leads its budget."""
+
+    text: str
+    spread: str
+    value: float | None
+    best: bool
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A loss with a calibrator at a budget; the numbers are places in the lists that the filters offer."""
+
+    loss: str
+    calibrator: str
+    budget: Budget
+    loss_number: int
+    calibrator_number: int
+    budget_number: int
+    loss_name: str
+    cells: tuple[TableCell, ...]
+
+
+def write_csv(study: Study, out: Path) -> Path:
+    """Write `out/results.csv`: every number of every finished trial, one row a trial and calibrator.
+
+    Args:
+        study: The study whose records are written.
+        out: The folder; it is made if it is not there.
+
+    Returns:
+        The file. It replaces an older one whole or not at all.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for record in study.records:
+        cell = record.cell
+        for calibrator, result in record.results.items():
+            place = (cell.data, cell.model, cell.loss, calibrator, cell.labels_per_class, cell.seed)
+            # The csv module writes floats with repr, so no digit is lost.
+            numbers = [result.metrics.get(metric, "") for metric in METRICS]
+            writer.writerow([*place, *numbers, record.seconds.get("train", "")])
+    path = out / "results.csv"
+    write_atomically(path, buffer.getvalue().encode())
+    return path
+
+
+def table_rows(
+    summary: Summary, losses: Sequence[str], calibrators: Sequence[str], budgets: Sequence[Budget]
+) -> list[TableRow]:
+    """The rows of the page's table, in the order of the summary."""
+    best = {(budget, column.key): _best(summary.rows, budget, column) for budget in budgets for column in COLUMNS}
+    return [
+        TableRow(
+            loss=loss_label(row.loss),
+            calibrator=calibrator_label(row.calibrator),
+            budget=row.labels_per_class,
+            loss_number=losses.index(row.loss),
+            calibrator_number=calibrators.index(row.calibrator),
+            budget_number=budgets.index(row.labels_per_class),
+            loss_name=row.loss,
+            cells=tuple(_cell(row, column, best[row.labels_per_class, column.key]) for column in COLUMNS),
+        )
+        for row in summary.rows
+    ]
+
+
+def _best(rows: Sequence[SummaryRow], budget: Budget, column: Column) -> str | None:
+    estimates = [column.estimate(row) for row in rows if row.labels_per_class == budget]
+    means = [estimate.mean for estimate in estimates if estimate is not None]
+    if not means:
+        return None
+    return column.text(max(means) if column.higher_is_better else min(means))
+
+
+def _cell(row: SummaryRow, column: Column, best: str | None) -> TableCell:
+    estimate = column.estimate(row)
+    if estimate is None:
+        return TableCell("\u2013", "", None, best=False)
+    text = column.text(estimate.mean)
+    # Equal as shown is equal: a reader cannot see why one of two equal numbers should lead.
+    return TableCell(text, spread(estimate, column), estimate.mean, best=text == best)

@@ -1,0 +1,206 @@
+"""Studies out of thin air: records with made-up but plausible numbers, and a summary as `bench.stats` would make it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gence.bench.records import (
+    METRICS,
+    Answer,
+    Budget,
+    CalibratorResult,
+    Cell,
+    Difference,
+    Estimate,
+    Reliability,
+    Study,
+    Summary,
+    SummaryRow,
+    TrialRecord,
+)
+
+# Student's t at 97.5 % for 1 to 9 degrees of freedom.
+T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+SHARPNESS = {"none": 2.2, "temperature": 1.15, "ats": 1.05}
+SKILL = {"ce": 0.0, "label_smoothing": 0.05, "focal": 0.02, "gence": 0.08}
+
+BuildStudy = Callable[..., Study]
+BuildSummary = Callable[[Study], Summary]
+
+
+@pytest.fixture(scope="session")
+def build_study() -> BuildStudy:
+    return make_study
+
+
+@pytest.fixture(scope="session")
+def build_summary() -> BuildSummary:
+    return make_summary
+
+
+def make_study(
+    losses: Sequence[str] = ("ce", "label_smoothing", "focal", "gence"),
+    calibrators: Sequence[str] = ("none", "temperature", "ats"),
+    budgets: Sequence[Budget] = (10, 50),
+    seeds: int = 5,
+    **changes: Any,
+) -> Study:
+    """A study of that grid; `changes` go into every record's data, but for `spec` and `expected`."""
+    spec = changes.pop("spec", None) or {
+        "version": 1,
+        "command": "gence compare digits --out results",
+        "data": "digits",
+        "target": None,
+        "losses": list(losses),
+        "calibrators": list(calibrators),
+        "labels_per_class": list(budgets),
+        "seeds": seeds,
+        "model": "auto",
+        "training": {"epochs": 120, "batch_size": 32},
+    }
+    records = [
+        make_record(loss, calibrators, budget, seed, changes)
+        for budget in budgets
+        for loss in losses
+        for seed in range(seeds)
+    ]
+    return Study(Path("study"), spec, changes.pop("expected", len(records)), tuple(records))
+
+
+def make_record(
+    loss: str, calibrators: Sequence[str], budget: Budget, seed: int, changes: dict[str, Any]
+) -> TrialRecord:
+    labels = 400 if budget == "all" else budget
+    data = {
+        "fingerprint": "9f2c" * 16,
+        "kind": "image",
+        "name": "digits",
+        "class_names": [str(digit) for digit in range(10)],
+        "notes": ["Images were kept at 8 by 8 pixels.", "The test split is a fifth of the rows, drawn with seed 0."],
+        "rows": {"train": 8 * labels, "calibration": 2 * labels, "test": 360},
+    } | {key: value for key, value in changes.items() if key != "expected"}
+    random = np.random.default_rng([seed, labels, *loss.encode()])
+    return TrialRecord(
+        version=1,
+        key=f"{loss}{labels}{seed}".ljust(64, "0"),
+        spec_hash="5eed" * 16,
+        cell=Cell(data="digits", model="small_resnet", loss=loss, labels_per_class=budget, seed=seed),
+        training={"epochs": 120, "updates": 15 * labels, "batch_size": 32, "learning_rate": 0.05},
+        data=data,
+        results={name: make_result(loss, name, labels, random) for name in calibrators},
+        seconds={"train": 1.5 + 0.02 * labels + 0.1 * len(loss) + 0.1 * float(random.random()), "predict": 0.05},
+        environment={
+            "gence": "0.1.0",
+            "python": "3.11.7",
+            "torch": "2.13.0",
+            "numpy": "2.3.1",
+            "platform": "Linux-6.1-x86_64",
+            "processor": "x86_64, 2 cores",
+            "threads": 1,
+        },
+        finished_at=f"2026-05-0{1 + seed % 9}T10:00:00+00:00",
+        logits_file=f"{loss}-{labels}-{seed}.npz",
+    )
+
+
+def make_result(loss: str, calibrator: str, labels: int, random: np.random.Generator) -> CalibratorResult:
+    skill = SKILL.get(loss, 0.01 * (len(loss) % 7)) + 0.25 * math.log10(labels)
+    accuracy = 1 - 0.5 * math.exp(-3 * skill) + 0.004 * float(random.standard_normal())
+    sharp = SHARPNESS.get(calibrator, 1.4)
+    confidence = np.clip(random.beta(5 * accuracy * sharp + 1, 1.6, 360), 0.11, 0.9999)
+    right = random.random(360) < confidence**sharp
+    bins = np.clip(np.ceil(confidence * 15).astype(int) - 1, 0, 14)
+    gap = 0.02 * sharp**2
+    noise = 0.05 * float(random.standard_normal())
+    nll = (0.9 - 0.7 * skill) * (1 + 0.25 * (sharp - 1)) * (1 + noise * 0.2)
+    metrics = (accuracy, nll, 0.45 * nll, gap * (1 + noise), gap * 0.95, gap / 8, gap * 0.9, 0.05 * nll)
+    return CalibratorResult(
+        metrics=dict(zip(METRICS, (float(value) for value in metrics), strict=True)),
+        reliability=Reliability(
+            counts=tuple(int((bins == b).sum()) for b in range(15)),
+            confidence_sums=tuple(float(confidence[bins == b].sum()) for b in range(15)),
+            correct_counts=tuple(int(right[bins == b].sum()) for b in range(15)),
+        ),
+        fitted={},
+        remarks=(),
+        seconds=0.01,
+    )
+
+
+def make_summary(study: Study) -> Summary:
+    """Means, intervals, and the answers, in the plainest way that has the right shape."""
+    budgets: list[Budget] = list(dict.fromkeys(record.cell.labels_per_class for record in study.records))
+    rows: list[SummaryRow] = []
+    answers: list[Answer] = []
+    for budget in budgets:
+        records = [record for record in study.records if record.cell.labels_per_class == budget]
+        here = sorted(_rows(records), key=lambda row: row.metrics["nll"].mean)
+        rows += here
+        best = here[0]
+        plain = next((row for row in here if (row.loss, row.calibrator) == ("ce", "none")), None)
+        other = next((row for row in here if row.loss != best.loss), None)
+        baseline = () if plain in (None, best) else _differences(records, best, plain, len(here) - 1)
+        answers.append(
+            Answer(budget, best, baseline, _differences(records, best, other, len(here) - 1) if other else ())
+        )
+    return Summary(tuple(rows), tuple(answers))
+
+
+def estimate(values: Sequence[float], widen: float = 1.0) -> Estimate:
+    mean, seeds = float(np.mean(values)), len(values)
+    if seeds == 1:
+        return Estimate(mean, None, None, 1)
+    half = widen * T[seeds - 2] * float(np.std(values, ddof=1)) / math.sqrt(seeds)
+    return Estimate(mean, mean - half, mean + half, seeds)
+
+
+def _rows(records: Sequence[TrialRecord]) -> list[SummaryRow]:
+    rows: list[SummaryRow] = []
+    for loss in dict.fromkeys(record.cell.loss for record in records):
+        mine = [record for record in records if record.cell.loss == loss]
+        for calibrator in mine[0].results:
+            results = [record.results[calibrator] for record in mine]
+            rows.append(
+                SummaryRow(
+                    data=mine[0].cell.data,
+                    model=mine[0].cell.model,
+                    loss=loss,
+                    calibrator=calibrator,
+                    labels_per_class=mine[0].cell.labels_per_class,
+                    seeds=len(mine),
+                    metrics={name: estimate([result.metrics[name] for result in results]) for name in METRICS},
+                    seconds=estimate([record.seconds["train"] for record in mine]),
+                    reliability=_pooled([result.reliability for result in results]),
+                )
+            )
+    return rows
+
+
+def _pooled(parts: Sequence[Reliability]) -> Reliability:
+    return Reliability(
+        counts=tuple(np.sum([part.counts for part in parts], axis=0).tolist()),
+        confidence_sums=tuple(np.sum([part.confidence_sums for part in parts], axis=0).tolist()),
+        correct_counts=tuple(np.sum([part.correct_counts for part in parts], axis=0).tolist()),
+    )
+
+
+def _differences(
+    records: Sequence[TrialRecord], first: SummaryRow, second: SummaryRow, comparisons: int
+) -> tuple[Difference, ...]:
+    made: list[Difference] = []
+    for metric in ("nll", "accuracy", "ece"):
+        values = [
+            {r.cell.seed: r.results[row.calibrator].metrics[metric] for r in records if r.cell.loss == row.loss}
+            for row in (first, second)
+        ]
+        paired = estimate([values[0][seed] - values[1][seed] for seed in values[0]], widen=1.5)
+        zero = None if paired.low is None or paired.high is None else not paired.low <= 0 <= paired.high
+        pair = ((first.loss, first.calibrator), (second.loss, second.calibrator))
+        made.append(Difference(metric, *pair, paired, comparisons, zero))
+    return tuple(made)

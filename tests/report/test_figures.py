@@ -1,0 +1,166 @@
+"""The figures: drawn the same each time, without a trace of this machine, and with names shown as names."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import matplotlib
+import pytest
+
+from gence.bench.records import Estimate, Reliability, SummaryRow
+from gence.report.figures import Axis, Series, axis_for, bar_chart, difference_chart, dot_chart, line_chart
+from gence.report.names import looks
+from gence.report.reliability import FEW, ece_text, reliability_diagram, shown_calibrators
+
+LOOKS = looks(["ce", "gence"])
+AXIS = Axis("NLL", 1.0, 0.0, 1.0, log=False)
+NASTY = "<script>$x_1$</script>&日本"
+
+
+def series(name: str = "GenCE", *means: float) -> Series:
+    values = tuple(Estimate(mean, mean - 0.05, mean + 0.05, 5) for mean in means or (0.3, 0.2))
+    return Series(name, 0, LOOKS["gence"], values)
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(svg).iter("text")]
+
+
+def row(counts: tuple[int, ...], correct: tuple[int, ...], seeds: int = 5) -> SummaryRow:
+    bins = Reliability(
+        counts=counts,
+        confidence_sums=tuple(count * (i + 0.5) / len(counts) for i, count in enumerate(counts)),
+        correct_counts=correct,
+    )
+    ece = Estimate(0.0261, 0.0247, 0.0275, seeds) if seeds > 1 else Estimate(0.0261, None, None, 1)
+    return SummaryRow("digits", "mlp", "gence", "none", 50, seeds, {"ece": ece}, Estimate(1, None, None, 1), bins)
+
+
+def test_the_same_drawing_gives_the_same_text_and_a_matplotlibrc_changes_nothing() -> None:
+    first = line_chart("a", "A", [series()], ["10", "50"], AXIS)
+    with matplotlib.rc_context({"font.size": 30, "text.usetex": True, "axes.grid": True, "savefig.bbox": "tight"}):
+        assert line_chart("a", "A", [series()], ["10", "50"], AXIS) == first
+
+
+def test_drawing_leaves_the_settings_of_the_caller_alone() -> None:
+    before = dict(matplotlib.rcParams)
+    dot_chart("a", "A", [series()], AXIS, ["o", "s"])
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_drawing_does_not_import_pyplot() -> None:
+    code = "import gence.report, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_name_is_written_as_it_is_whatever_markup_or_mathematics_it_resembles() -> None:
+    for svg in (
+        dot_chart("a", NASTY, [series(NASTY)], AXIS, ["o"]),
+        bar_chart("b", NASTY, [series(NASTY)], AXIS),
+        difference_chart("c", NASTY, [(NASTY, LOOKS["gence"], Estimate(-0.1, -0.2, 0.1, 5))], "difference"),
+        line_chart("d", NASTY, [series()], [NASTY, "2"], AXIS),
+    ):
+        assert NASTY in texts(svg)
+        assert ET.fromstring(svg).get("aria-label") == NASTY
+        assert "script" not in tags(svg)
+
+
+def test_a_long_name_is_cut_so_that_the_chart_keeps_its_room() -> None:
+    assert "x" * 29 + "\u2026" in texts(bar_chart("a", "A", [series("x" * 90)], AXIS))
+
+
+def test_colours_are_variables_of_the_page_and_fonts_are_left_to_it() -> None:
+    for svg in (
+        line_chart("a", "A", [series()], ["10", "50"], AXIS),
+        reliability_diagram("b", row((9,), (3,)), LOOKS["ce"]),
+    ):
+        assert not re.search(r"#[0-9a-f]{6}", svg)
+        assert "font-family" not in svg
+        assert "var(--" in svg
+
+
+def test_ids_begin_with_the_name_of_the_figure_and_every_reference_is_met() -> None:
+    svg = line_chart("nll3", "A", [series()], ["10", "50"], AXIS)
+    ids = re.findall(r'\bid="([^"]+)"', svg)
+    assert ids
+    assert all(name.startswith("nll3-") for name in ids)
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) <= set(ids)
+
+
+def test_a_line_is_tagged_with_its_loss_so_that_the_legend_can_bring_it_out() -> None:
+    # One line and an interval bar at each of two budgets.
+    assert line_chart("a", "A", [series()], ["10", "50"], AXIS).count('data-loss="0"') == 3
+
+
+def test_an_estimate_without_interval_has_no_bar() -> None:
+    alone = Series("GenCE", 0, LOOKS["gence"], (Estimate(0.3, None, None, 1), None))
+    assert line_chart("a", "A", [alone], ["10", "50"], AXIS).count('data-loss="0"') == 1
+
+
+def test_an_axis_holds_every_interval_and_is_logarithmic_only_for_a_wide_positive_range() -> None:
+    narrow = [Estimate(0.3, 0.1, 0.5, 5), Estimate(0.4, 0.2, 0.7, 5)]
+    axis = axis_for("accuracy", narrow, factor=100, may_log=True)
+    assert axis.low < 10
+    assert axis.high > 70
+    assert not axis.log
+    wide = [Estimate(0.1, 0.05, 0.15, 5), Estimate(3.0, 2.0, 4.0, 5)]
+    assert axis_for("NLL", wide, may_log=True).log
+    assert not axis_for("NLL", wide).log
+    assert not axis_for("NLL", [*wide, Estimate(0.1, -0.1, 0.3, 5)], may_log=True).log
+    alone = axis_for("NLL", [Estimate(0.0, None, None, 1)])
+    assert alone.low < 0 < alone.high
+
+
+def test_a_logarithmic_axis_is_labelled_in_plain_numbers() -> None:
+    axis = axis_for("NLL", [Estimate(0.1, None, None, 1), Estimate(3.0, None, None, 1)], may_log=True)
+    labels = texts(line_chart("a", "A", [series("GenCE", 3.0, 0.1)], ["10", "50"], axis))
+    assert {"0.1", "0.2", "0.5", "1", "2"} <= set(labels)
+
+
+def test_bins_with_few_rows_are_hollow_without_a_dot_and_empty_bins_are_not_drawn() -> None:
+    svg = reliability_diagram("a", row((0, FEW - 1, FEW, 400), (0, 5, 12, 390)), LOOKS["gence"])
+    assert svg.count("fill-opacity: 0.3") == 2
+    assert len(re.findall(r"stroke-dasharray: [^\"]*stroke: var\(--c1\)", svg)) == 1
+    assert dots(svg) == [(0.625, 0.6), (0.875, 0.975)]
+
+
+def test_the_count_axis_ends_at_the_fullest_bin() -> None:
+    svg = reliability_diagram("a", row((1, 12345), (1, 12000)), LOOKS["ce"])
+    assert "12k" in texts(svg)
+    assert "0" in texts(reliability_diagram("b", row((0, 0), (0, 0)), LOOKS["ce"]))
+
+
+def test_the_ece_is_given_in_percent_with_half_its_interval() -> None:
+    assert ece_text(row((1,), (1,))) == "ECE 2.61 ± 0.14\u00a0%"
+    assert ece_text(row((1,), (1,), seeds=1)) == "ECE 2.61\u00a0%"
+
+
+def test_no_calibrator_and_ours_are_shown_first_and_three_at_most() -> None:
+    assert shown_calibrators(["isotonic", "ats", "vector", "temperature", "none"]) == ["none", "temperature", "ats"]
+    assert shown_calibrators(["isotonic", "vector", "none"]) == ["none", "isotonic", "vector"]
+
+
+def tags(svg: str) -> set[str]:
+    """The elements that an HTML parser, not an XML parser, sees."""
+    found: set[str] = set()
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.add(tag)
+
+    Parser().feed(svg)
+    return found
+
+
+def dots(svg: str) -> list[tuple[float, float]]:
+    """Confidence and accuracy of every dot, read back from its place between the ends of the diagonal."""
+    diagonal = re.search(r'd="M (\S+) (\S+) L (\S+) (\S+)" [^>]*stroke-dasharray: 3,3', svg)
+    assert diagonal
+    left, bottom, right, top = (float(number) for number in diagonal.groups())
+    places = [(float(use.get("x", "")), float(use.get("y", ""))) for use in ET.fromstring(svg).iter("use")]
+    return [(round((x - left) / (right - left), 3), round((y - bottom) / (top - bottom), 3)) for x, y in places]

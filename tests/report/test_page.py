@@ -1,0 +1,202 @@
+"""The page as a file: what it holds, that it needs nothing beside it, and that names stay names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gence.bench.records import Study, Summary
+from gence.report import write_report
+
+BuildStudy = Callable[..., Study]
+BuildSummary = Callable[[Study], Summary]
+
+SCRIPT = "<script>alert(1)</script>"
+IMAGE = '"><img src=x onerror=alert(1)>'
+
+
+class Page(HTMLParser):
+    """The tags, attributes and texts of a page, as a browser's parser sees them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html = html
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.texts: list[str] = []
+        self.cells: list[list[tuple[str, str]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        values = dict(attrs)
+        if tag == "tr" and "data-budget" in values:
+            self.cells.append([])
+        elif "data-value" in values:
+            self.cells[-1].append((values.get("class") or "", values["data-value"] or ""))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+@pytest.fixture(scope="module")
+def two_budgets(tmp_path_factory: pytest.TempPathFactory, build_study: BuildStudy, build_summary: BuildSummary) -> Page:
+    study = build_study(losses=("ce", "gence"), calibrators=("none", "ats"), budgets=(10, 50), seeds=2)
+    return Page(write_report(study, build_summary(study), tmp_path_factory.mktemp("two")).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def one_budget(tmp_path_factory: pytest.TempPathFactory, build_study: BuildStudy, build_summary: BuildSummary) -> Page:
+    study = build_study(losses=("ce", "gence"), calibrators=("none", "ats"), budgets=(50,), seeds=2)
+    return Page(write_report(study, build_summary(study), tmp_path_factory.mktemp("one")).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def page(tmp_path: Path, build_summary: BuildSummary) -> Any:
+    def write(study: Study, summary: Summary | None = None) -> Page:
+        path = write_report(study, build_summary(study) if summary is None else summary, tmp_path)
+        assert path == tmp_path / "report.html"
+        assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+        return Page(path.read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_the_page_loads_nothing_from_anywhere(two_budgets: Page) -> None:
+    found = two_budgets
+    assert found.tags["link"] == found.tags["img"] == found.tags["iframe"] == 0
+    assert not [attribute for attribute in found.attributes if attribute[1] in ("src", "srcset", "data", "xlink:href")]
+    assert all(value.startswith("#") for _, name, value in found.attributes if name == "href")
+    assert not re.search(r"url\((?!#)|@import|https?:", found.html)
+    assert "default-src 'none'" in found.html
+
+
+def test_the_answer_stands_in_two_sentences_before_anything_else(two_budgets: Page) -> None:
+    text = two_budgets.text
+    first = text.index("With 50 labels a class, GenCE with adaptive temperature (ATS) has the lowest test NLL")
+    second = text.index("Against the best combination that trains with another loss")
+    other = text.index("With other numbers of labels")
+    assert first < second < other < text.index("default settings, untuned") < text.index("Results Mean over seeds")
+
+
+def test_a_study_that_is_not_done_says_how_far_it_is(page: Any, build_study: BuildStudy) -> None:
+    grid = {"losses": ("ce", "gence"), "calibrators": ("none",), "budgets": (50,), "seeds": 2}
+    assert "4 of 40 trials finished." in page(build_study(**grid, expected=40)).text
+    assert "trials finished." not in page(build_study(**grid)).text
+
+
+def test_before_the_first_trial_the_page_says_so(page: Any, build_study: BuildStudy) -> None:
+    empty = Study(Path("study"), {"data": "digits", "command": "gence compare digits"}, 40, ())
+    text = page(empty, Summary((), ())).text
+    assert "0 of 40 trials finished." in text
+    assert "No trial has finished" in text
+    assert "gence compare digits" in text
+
+
+def test_names_from_data_are_text_and_never_markup(page: Any, build_study: BuildStudy) -> None:
+    study = build_study(
+        losses=("ce", SCRIPT, IMAGE),
+        calibrators=("none", IMAGE),
+        seeds=2,
+        name=SCRIPT,
+        class_names=[IMAGE, "</style></svg>"],
+        notes=[IMAGE, "{{ 7 * 7 }}"],
+        spec={"command": SCRIPT, IMAGE: SCRIPT},
+    )
+    found = page(study)
+    assert found.tags["script"] == 1
+    assert found.tags["img"] == 0
+    assert not [name for _, name, _ in found.attributes if name.startswith("on")]
+    for name in (SCRIPT, IMAGE, "</style></svg>", "{{ 7 * 7 }}"):
+        assert name in found.texts or name in found.text
+    assert "<script>alert" not in found.html
+    assert "<img" not in found.html
+
+
+def test_every_id_is_there_once(one_budget: Page, two_budgets: Page) -> None:
+    for found in (one_budget, two_budgets):
+        ids = Counter(value for _, name, value in found.attributes if name == "id")
+        assert ids.most_common(1)[0][1] == 1
+
+
+def test_the_table_has_a_row_a_combination_and_budget_with_the_leaders_marked(two_budgets: Page) -> None:
+    found = two_budgets
+    assert len(found.cells) == 2 * 2 * 2
+    assert all(len(cells) == 12 for cells in found.cells)
+    for rows in (found.cells[:4], found.cells[4:]):
+        accuracy = [float(cells[3][1]) for cells in rows]
+        nll = [float(cells[4][1]) for cells in rows]
+        assert "best" in rows[accuracy.index(max(accuracy))][3][0]
+        assert [("best" in cells[4][0]) for cells in rows] == [value == min(nll) for value in nll]
+
+
+def test_numbers_that_look_the_same_lead_together(
+    page: Any, build_study: BuildStudy, build_summary: BuildSummary
+) -> None:
+    study = build_study(losses=("ce", "gence"), calibrators=("none",), budgets=(50,), seeds=2)
+    summary = build_summary(study)
+    for row, value in zip(summary.rows, (0.90001, 0.90002), strict=True):
+        row.metrics["accuracy"] = replace(row.metrics["accuracy"], mean=value)
+    assert all("best" in cells[3][0] for cells in page(study, summary).cells)
+
+
+def test_a_metric_that_was_not_measured_leaves_a_dash(
+    page: Any, build_study: BuildStudy, build_summary: BuildSummary
+) -> None:
+    study = build_study(losses=("ce", "gence"), seeds=2)
+    summary = build_summary(study)
+    for row in summary.rows:
+        del row.metrics["smooth_ece"], row.metrics["ece"], row.metrics["nll"], row.metrics["accuracy"]
+    found = page(study, summary)
+    assert "\u2013" in found.texts
+    assert found.cells[0][9][1] == ""
+
+
+def test_records_with_next_to_nothing_in_them_still_make_a_page(
+    page: Any, build_study: BuildStudy, build_summary: BuildSummary
+) -> None:
+    full = build_study(losses=("ce", "gence"), budgets=("all",), seeds=1)
+    bare = [record.model_copy(update={"data": {}, "training": {}, "environment": {}}) for record in full.records]
+    study = Study(full.folder, {}, len(bare), tuple(bare))
+    assert "With all labels, GenCE with" in page(study).text
+
+
+def test_several_budgets_are_lines_and_one_budget_is_dots(one_budget: Page, two_budgets: Page) -> None:
+    assert "Accuracy and NLL against labels a class" in two_budgets.text
+    assert "NLL, adaptive temperature (ATS)" in two_budgets.text
+    assert "Accuracy and NLL side by side" in one_budget.text
+    assert "NLL, every calibrator" in one_budget.text
+    assert "With other numbers of labels" not in one_budget.text
+
+
+def test_every_loss_has_its_reliability_diagrams_with_the_ece_written_above(two_budgets: Page) -> None:
+    labels = [value for tag, name, value in two_budgets.attributes if (tag, name) == ("svg", "aria-label")]
+    assert sum(label.startswith("Reliability diagram of") for label in labels) == 2 * 2
+    assert len(re.findall(r"ECE \d+\.\d\d ± \d+\.\d\d\u00a0%", " ".join(two_budgets.texts))) == 2 * 2
+
+
+def test_many_losses_open_with_only_those_of_the_answer_brought_out(page: Any, build_study: BuildStudy) -> None:
+    few = page(build_study(calibrators=("none",), budgets=(50,), seeds=2))
+    assert {value for _, name, value in few.attributes if name == "aria-pressed"} == {"false"}
+    losses = ("ce", "gence", *(f"loss {i}" for i in range(8)))
+    many = page(build_study(losses=losses, calibrators=("none",), budgets=(50,), seeds=2))
+    pressed = [value for _, name, value in many.attributes if name == "aria-pressed"]
+    assert len(pressed) == 10
+    assert 2 <= pressed.count("true") <= 3
+
+
+def test_the_page_is_the_same_each_time(page: Any, build_study: BuildStudy) -> None:
+    study = build_study(losses=("ce", "gence"), calibrators=("none",), seeds=2)
+    assert page(study).html == page(study).html

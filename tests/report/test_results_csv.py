@@ -1,0 +1,99 @@
+"""results.csv: the numbers of every trial, for whoever wants to count for himself."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gence.bench.records import CalibratorResult, Cell, Reliability, Study, TrialRecord
+from gence.report import write_csv
+
+METRICS = {
+    "accuracy": 0.9,
+    "nll": 0.30000000000000004,
+    "brier": 0.15,
+    "ece": 1e-07,
+    "ece_mass": 0.02,
+    "classwise_ece": 0.003,
+    "smooth_ece": 0.018,
+    "aurc": 0.011,
+}
+
+
+def record(metrics: dict[str, float] = METRICS, **cell: Any) -> TrialRecord:
+    reliability = Reliability(counts=(1,), confidence_sums=(0.5,), correct_counts=(1,))
+    result = CalibratorResult(metrics=metrics, reliability=reliability, fitted={}, remarks=(), seconds=0.1)
+    place = {"data": "digits", "model": "mlp", "loss": "ce", "labels_per_class": 10, "seed": 0} | cell
+    return TrialRecord(
+        version=1,
+        key="k" * 64,
+        spec_hash="s" * 64,
+        cell=Cell(**place),
+        training={},
+        data={},
+        results={"none": result, "ats": result},
+        seconds={"train": 2.5, "predict": 0.1},
+        environment={},
+        finished_at="2026-05-01T10:00:00+00:00",
+        logits_file="l.npz",
+    )
+
+
+def study(*records: TrialRecord) -> Study:
+    return Study(Path("study"), {}, len(records), records)
+
+
+def test_the_file_is_exactly_this_for_one_trial_with_two_calibrators(tmp_path: Path) -> None:
+    path = write_csv(study(record()), tmp_path)
+    assert path == tmp_path / "results.csv"
+    numbers = "0.9,0.30000000000000004,0.15,1e-07,0.02,0.003,0.018,0.011,2.5"
+    assert path.read_bytes().decode() == (
+        "data,model,loss,calibrator,labels_per_class,seed,"
+        "accuracy,nll,brier,ece,ece_mass,classwise_ece,smooth_ece,aurc,seconds\n"
+        f"digits,mlp,ce,none,10,0,{numbers}\n"
+        f"digits,mlp,ce,ats,10,0,{numbers}\n"
+    )
+
+
+def test_every_float_comes_back_as_it_was(tmp_path: Path) -> None:
+    metrics = {name: (i + 1) / 7 for i, name in enumerate(METRICS)}
+    with open(write_csv(study(record(metrics)), tmp_path), newline="") as stream:
+        row = next(csv.DictReader(stream))
+    assert {name: float(row[name]) for name in METRICS} == metrics
+
+
+def test_a_name_with_commas_quotes_and_newlines_stays_one_field(tmp_path: Path) -> None:
+    name = 'a, "b"\nc; é 日本'
+    path = write_csv(study(record(data=name, labels_per_class="all", seed=3)), tmp_path)
+    with open(path, newline="", encoding="utf-8") as stream:
+        row = next(csv.DictReader(stream))
+    assert (row["data"], row["labels_per_class"], row["seed"]) == (name, "all", "3")
+
+
+def test_what_was_not_measured_is_left_empty(tmp_path: Path) -> None:
+    bare = record({"accuracy": 0.5}).model_copy(update={"seconds": {}})
+    row = write_csv(study(bare), tmp_path).read_text().splitlines()[1]
+    assert row == "digits,mlp,ce,none,10,0,0.5,,,,,,,,"
+
+
+def test_a_study_without_trials_has_a_header_only(tmp_path: Path) -> None:
+    assert len(write_csv(study(), tmp_path / "new" / "folder").read_text().splitlines()) == 1
+
+
+def test_an_older_file_stays_whole_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_csv(study(record()), tmp_path)
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk is full"):
+        write_csv(replace(study(record()), records=()), tmp_path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["results.csv"]
