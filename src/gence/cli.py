@@ -1,0 +1,217 @@
+"""The command line: it reads flags, calls one function a command, and says how it went. No logic lives here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from gence import __version__
+    from gence._errors import InputError
+    from gence.bench.records import load_study
+    from gence.bench.spec import Spec, parse_spec, read_spec
+    from gence.bench.stats import summarize
+    from gence.bench.study import Progress as StudyProgress
+    from gence.bench.study import run_study
+    from gence.report import answer_lines, write_csv, write_report
+except ModuleNotFoundError as error:
+    sys.exit(f"gence: the command line needs {error.name}; install it with: pip install 'gence[lab]'")
+
+app = typer.Typer(
+    help="Which training loss and which calibrator give honest probabilities on my data?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_screen = Console(stderr=True)
+
+# typer carries its own copy of click; the base of its public BadParameter is the error for everything mistyped.
+_UsageError: Any = typer.BadParameter.__base__
+
+_Out = Annotated[Path | None, typer.Option("--out", help="Folder for report, table and records.", show_default=False)]
+_Workers = Annotated[int | None, typer.Option("--workers", help="Worker processes.", show_default="one a core")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        print(f"gence {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def compare(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="digits, a folder of images (one subfolder a class), a .csv or .parquet table, an .npz with X and y, "
+            "a folder of Hugging Face parquet files, or hf:org/name[:config].",
+        ),
+    ],
+    target: Annotated[str | None, typer.Option(help="The label column of a table.", show_default=False)] = None,
+    losses: Annotated[str, typer.Option(help="Losses to compare, separated by commas.")] = ",".join(
+        Spec.model_fields["losses"].default
+    ),
+    labels_per_class: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels a class, those for calibration included: numbers and 'all', separated by commas.",
+            show_default="10,50, or all where the data have fewer",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Repetitions, each with its own rows and weights.")] = 5,
+    model: Annotated[str, typer.Option(help="auto, small_resnet or mlp.")] = "auto",
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training rows.", show_default="about 300 updates")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Resize images to this height and width.", show_default=False)
+    ] = None,
+    workers: _Workers = None,
+    out: _Out = None,
+) -> None:
+    """Train every loss on the same few labels, calibrate, and report which is best and whether that is real."""
+    content: dict[str, Any] = {
+        "data": data,
+        "target": target,
+        "image_size": image_size,
+        "losses": _words(losses),
+        "seeds": seeds,
+        "model": model,
+        "training": {} if epochs is None else {"epochs": epochs},
+    }
+    if labels_per_class is not None:
+        content["labels_per_class"] = [_budget(word) for word in _words(labels_per_class)]
+    _run(parse_spec(content, "compare"), out or Path(_folder_name(data)), workers)
+
+
+@app.command()
+def run(
+    spec: Annotated[
+        Path, typer.Argument(metavar="SPEC", help="A TOML file that describes a study.", show_default=False)
+    ],
+    out: _Out = None,
+    workers: _Workers = None,
+) -> None:
+    """Run the study of a TOML file, or go on with it."""
+    _run(read_spec(spec), out or Path(f"gence-{spec.stem}"), workers)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a study.", show_default=False)],
+) -> None:
+    """Write report.html and results.csv again from the records of a study."""
+    _report(folder)
+
+
+def main() -> NoReturn:
+    """Run the command line; bad input is one line on standard error and exit status 2."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except _UsageError as error:
+        _stop(" ".join(error.format_message().split()))
+    except InputError as error:
+        _stop(str(error))
+    except OSError as error:
+        # A full disk or a folder without permission: the system's own words are the clearest.
+        _stop(f"{error.filename or 'the study'}: {error.strerror or error}; finished trials are kept")
+    except typer.Abort:
+        sys.exit(130)
+
+
+def _stop(message: str) -> NoReturn:
+    print(f"gence: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _run(spec: Spec, folder: Path, workers: int | None) -> None:
+    command = shlex.join(["gence", *sys.argv[1:]])
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=_screen,
+    )
+    task = bar.add_task("reading the data", total=None, start=False)
+
+    def show(progress: StudyProgress) -> None:
+        cell = progress.cell
+        name = f"{cell.loss}, {cell.labels_per_class} labels, seed {cell.seed}" if cell else "training"
+        name = "done" if progress.done == progress.total else name
+        if cell is None:
+            bar.start()
+            bar.start_task(task)
+        bar.update(task, description=name, total=progress.total, completed=progress.done)
+
+    if _screen.is_terminal:  # elsewhere a bar is drawn once, at its end
+        bar.start()
+    workers = os.cpu_count() or 1 if workers is None else workers
+    try:
+        try:
+            _, failures = run_study(spec, folder, workers=workers, command=command, on_progress=show)
+        finally:
+            if bar.live.is_started:
+                bar.stop()
+    except KeyboardInterrupt:
+        kept = len(load_study(folder).records) if (folder / "study.json").exists() else 0
+        print(f"Stopped. {kept} finished trials are kept in {folder}; go on with:\n  {command}", file=sys.stderr)
+        sys.exit(130)
+    for failure in failures:
+        cell = failure.cell
+        place = f"{cell.loss}, {cell.labels_per_class} labels a class, seed {cell.seed}"
+        print(f"gence: the trial {place} failed: {failure.reason}", file=sys.stderr)
+    _report(folder)
+    if failures:
+        sys.exit(1)
+
+
+def _report(folder: Path) -> None:
+    study = load_study(folder)
+    if not study.records:
+        raise InputError(f"{folder}: no trial has finished yet; run the study first")
+    summary = summarize(study)
+    table = write_csv(study, folder)
+    page = write_report(study, summary, folder)
+    print(*answer_lines(summary), sep="\n")
+    print(f"\nreport: {page}\ntable:  {table}")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _budget(word: str) -> int | str:
+    if word != "all" and not re.fullmatch(r"\d+", word):
+        raise InputError(f"--labels-per-class: whole numbers or 'all', separated by commas, are expected; got {word!r}")
+    return word if word == "all" else int(word)
+
+
+def _folder_name(data: str) -> str:
+    name = Path(data.removeprefix("hf:").rstrip("/")).stem
+    return "gence-" + (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "study")
+
+
+if __name__ == "__main__":
+    main()

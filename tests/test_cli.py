@@ -1,0 +1,170 @@
+"""The command line as a stranger uses it, typos included: one line, exit status 2, nothing written."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gence import cli
+
+Run = Callable[..., tuple[int, str, str]]
+QUICK = ("--labels-per-class", "4", "--seeds", "1", "--epochs", "1", "--workers", "1")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call the command line in an empty folder: (exit status, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gence", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    return call
+
+
+def test_compare_leaves_a_page_a_table_and_a_record_a_trial_and_prints_the_answer(run: Run, tmp_path: Path) -> None:
+    status, out, _ = run("compare", "digits", "--losses", "ce,gence", *QUICK)
+    assert status == 0
+    folder = tmp_path / "gence-digits"
+    assert {path.name for path in folder.iterdir()} == {"report.html", "results.csv", "study.json", "trials"}
+    assert len(list((folder / "trials").glob("*.json"))) == 2
+    assert out.startswith("4 labels a class: ")
+    assert "report: gence-digits/report.html" in out
+    with open(folder / "results.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["loss"], row["calibrator"]) for row in rows] == [
+        (loss, calibrator) for loss in ("ce", "gence") for calibrator in ("none", "temperature", "ats")
+    ]
+    assert ",".join(rows[0]) == (
+        "data,model,loss,calibrator,labels_per_class,seed,accuracy,nll,brier,ece,ece_mass,classwise_ece,smooth_ece,"
+        "aurc,seconds"
+    )
+    assert "gence compare digits --losses ce,gence" in (folder / "report.html").read_text()
+
+
+def test_run_reads_a_spec_and_report_makes_page_and_table_again(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        'data = "digits"\nlosses = ["ce"]\nlabels_per_class = [4]\nseeds = 1\n[training]\nepochs = 1\n'
+    )
+    assert run("run", "s.toml", "--out", "d", "--workers", "1")[0] == 0
+    table = (tmp_path / "d/results.csv").read_text()
+    (tmp_path / "d/results.csv").unlink()
+    (tmp_path / "d/report.html").unlink()
+    assert run("report", "d")[0] == 0
+    assert (tmp_path / "d/results.csv").read_text() == table
+    assert (tmp_path / "d/report.html").is_file()
+
+
+def test_a_table_with_a_target_and_missing_values_is_compared_and_the_page_says_what_was_filled(
+    run: Run, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(0)
+    lines = ["height,colour,kind"]
+    for i in range(60):
+        height = "" if i % 7 == 0 else f"{generator.normal() + 2 * (i % 2):.3f}"
+        lines.append(f"{height},{('red', 'blue')[i % 3 == 0]},{('oak', 'elm')[i % 2]}")
+    (tmp_path / "trees.csv").write_text("\n".join(lines))
+    status, _, errors = run("compare", "trees.csv", "--target", "kind", "--losses", "ce", *QUICK)
+    assert status == 0, errors
+    page = (tmp_path / "gence-trees/report.html").read_text()
+    assert "9 missing values in 1 column (height)" in page
+
+
+def test_a_folder_of_images_and_an_npz_are_compared(run: Run, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(8):
+            pixels = generator.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{i}.png")
+    np.savez(tmp_path / "points.npz", X=generator.normal(size=(40, 3)), y=np.arange(40) % 2)
+    for source in ("pets", "points.npz"):
+        status, _, errors = run("compare", source, "--losses", "ce", *QUICK)
+        assert status == 0, errors
+
+
+WRONG: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
+    (("compare", "digist"), ("digist", "did you mean 'digits'")),
+    (("compare", "no-such.csv", "--target", "y"), ("no-such.csv",)),
+    (("compare", "empty.csv", "--target", "y"), ("empty.csv", "empty")),
+    (("compare", "emptydir"), ("emptydir", "empty")),
+    (("compare", "broken.npz"), ("broken.npz",)),
+    (("compare", "pickled.npz"), ("pickled.npz", "never loaded")),
+    (("compare", "nan.npz"), ("nan.npz", "NaN, infinity", "row 3")),
+    (("compare", "one.npz"), ("one", "at least two classes")),
+    (("compare", "table.csv"), ("--target", "a, b, kind")),
+    (("compare", "table.csv", "--target", "knd"), ("knd", "did you mean 'kind'")),
+    (("compare", "table.csv", "--target", "kind"), ("column 'b'", "holds inf in row 0")),
+    (("compare", "digits", "--target", "y"), ("target 'y'", "no columns", "leave it out")),
+    (("compare", "digits", "--losses", "ce,focl"), ("unknown loss 'focl'", "did you mean 'focal'", "known: ce")),
+    (("compare", "digits", "--losses", ","), ("losses is empty",)),
+    (("compare", "digits", "--model", "resnet"), ("unknown model 'resnet'", "small_resnet")),
+    (("compare", "good.csv", "--target", "kind", "--model", "small_resnet"), ("takes images", "use: mlp")),
+    (("compare", "digits", "--seeds", "0"), ("seeds", "greater than or equal to 1", "0")),
+    (("compare", "digits", "--seeds", "two"), ("--seeds", "valid integer")),
+    (("compare", "digits", "--epochs", "0"), ("epochs", "greater than or equal to 1")),
+    (("compare", "digits", "--labels-per-class", "10,x"), ("--labels-per-class", "'x'", "whole numbers or 'all'")),
+    (("compare", "digits", "--labels-per-class", "1"), ("at least 2 labels per class", "got 1")),
+    (("compare", "digits", "--labels-per-class", "5000"), ("5000 labels per class", "at most")),
+    (("compare", "digits", "--sedes", "3"), ("--sedes", "--seeds")),
+    (("compare", "digits", "--workers", "0"), ("workers must be at least 1; got 0",)),
+    (("compare",), ("DATA",)),
+    (("comprae", "digits"), ("comprae", "compare")),
+    (("run", "no.toml"), ("no.toml", "no such spec")),
+    (("run", "typo.toml"), ("typo.toml", "unknown key 'losess'", "did you mean 'losses'")),
+    (("report", "emptydir"), ("emptydir", "no study here")),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_bad_input_is_one_line_with_the_cure_status_2_and_nothing_written(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "emptydir").mkdir()
+    (tmp_path / "table.csv").write_text(
+        "a,b,kind\n" + "\n".join(f"{i},{i * 7 % 5 or 'inf'},{i % 2}" for i in range(20))
+    )
+    (tmp_path / "good.csv").write_text("a,kind\n" + "\n".join(f"{i * i % 17},{i % 2}" for i in range(40)))
+    (tmp_path / "typo.toml").write_text('data = "digits"\nlosess = ["ce"]\n')
+    X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    np.savez(tmp_path / "one.npz", X=X, y=0 * y)
+    np.savez(tmp_path / "pickled.npz", X=X.astype(object), y=y)
+    X[3, 1] = np.nan
+    np.savez(tmp_path / "nan.npz", X=X, y=y)
+    (tmp_path / "broken.npz").write_bytes((tmp_path / "one.npz").read_bytes()[:100])
+    before = sorted(tmp_path.rglob("*"))
+    status, out, errors = run(*arguments)
+    assert status == 2
+    assert out == ""
+    assert errors.startswith("gence: ")
+    assert len(errors.splitlines()) == 1
+    for word in words:
+        assert word in errors
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_help_names_every_flag_and_version_is_one_line(run: Run) -> None:
+    status, out, _ = run("compare", "--help")
+    assert status == 0
+    for flag in ("--target", "--losses", "--labels-per-class", "--seeds", "--model", "--epochs", "--workers", "--out"):
+        assert flag in out
+    assert run("--version")[1].startswith("gence 0.")
+
+
+def test_without_the_lab_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['typer'] = None; import gence.cli"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr == "gence: the command line needs typer; install it with: pip install 'gence[lab]'\n"
