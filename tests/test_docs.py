@@ -1,0 +1,73 @@
+"""What the README and the docs show works: their Python runs, their commands exist, the reference is complete."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gence
+from gence.bench.spec import Spec, read_spec
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    code = "\n".join(blocks(page, "python"))
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_command_that_is_shown_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    help_text = subprocess.run(
+        [sys.executable, "-m", "gence.cli", "compare", "--help"], capture_output=True, text=True
+    ).stdout
+    seen = 0
+    for page in PAGES:
+        for line in "".join(blocks(page, "console")).splitlines():
+            command = line.partition("#")[0].split()
+            if command[:1] == ["make"]:
+                assert re.search(rf"^{command[1]}:", makefile, re.MULTILINE), line
+                seen += 1
+            if command[:2] == ["gence", "compare"]:
+                assert all(word in help_text for word in command if word.startswith("--")), line
+                seen += 1
+    assert seen > 10
+
+
+def test_the_quickstart_spec_is_the_default_study() -> None:
+    spec = read_spec(ROOT / "specs/quickstart.toml")
+    assert spec == Spec(data="digits", labels_per_class=(10, 50))
+
+
+def test_the_reference_names_every_public_thing() -> None:
+    reference = (ROOT / "docs/reference.md").read_text()
+    for module in (gence.losses, gence.calibration, gence.metrics):
+        for name in module.__all__:
+            assert re.search(rf"::: gence(\.\w+)*\.{name}\b", reference), f"{module.__name__}.{name}"
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion_mnist", "cifar10"])
+def test_the_tables_of_first_results_are_what_their_script_prints(name: str) -> None:
+    folder = ROOT / "docs/first-results"
+    printed = subprocess.run(
+        [sys.executable, folder / "table.py", folder / f"{name}.csv"], capture_output=True, text=True, check=True
+    ).stdout
+    assert len(printed.splitlines()) == 2 + 2 * 4 * 3
+    assert printed in (folder.parent / "first-results.md").read_text()
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
