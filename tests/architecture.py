@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-FOUNDATION = frozenset({"_errors"})
+FOUNDATION = frozenset({"_arrays", "_errors"})
 """Top-level modules below every part: they import nothing of gence, and everybody may import them."""
 
 ALLOWED: dict[str, frozenset[str]] = {
+    "_arrays": frozenset(),
     "_errors": frozenset(),
     "kernels": frozenset(),
     "metrics": frozenset(),
@@ -25,6 +26,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 """Part -> the parts (or modules of a part) it may import besides itself and the foundation."""
 
 OUTSIDE: dict[str, frozenset[str]] = {
+    "_arrays": frozenset({"torch", "numpy"}),
     "_errors": frozenset(),
     "kernels": frozenset({"torch", "triton"}),
     "metrics": frozenset({"torch", "numpy"}),

@@ -155,6 +155,18 @@ def test_bad_input_is_one_line_with_the_cure_status_2_and_nothing_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_column_name_over_two_lines_does_not_break_the_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('"a\nb",c\n1,2\n')
+    status, _, errors = run("compare", "x.csv", "--target", "zzz")
+    assert (status, len(errors.splitlines())) == (2, 1)
+
+
+def test_without_a_command_the_help_is_shown(run: Run) -> None:
+    status, out, errors = run()
+    assert (status, errors) == (0, "")
+    assert "Commands:" in out
+
+
 def test_help_names_every_flag_and_version_is_one_line(run: Run) -> None:
     status, out, _ = run("compare", "--help")
     assert status == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -34,7 +35,6 @@ except ModuleNotFoundError as error:
 
 app = typer.Typer(
     help="Which training loss and which calibrator give honest probabilities on my data?",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -50,10 +50,14 @@ _Workers = Annotated[int | None, typer.Option("--workers", help="Worker processe
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
     if version:
         print(f"gence {__version__}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()
@@ -125,21 +129,27 @@ def report(
 
 def main() -> NoReturn:
     """Run the command line; bad input is one line on standard error and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a minus sign or a name gets a question mark, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except _UsageError as error:
-        _stop(" ".join(error.format_message().split()))
+        _stop(error.format_message())
     except InputError as error:
         _stop(str(error))
     except OSError as error:
         # A full disk or a folder without permission: the system's own words are the clearest.
-        _stop(f"{error.filename or 'the study'}: {error.strerror or error}; finished trials are kept")
+        _stop(f"{error.filename or 'the study'}: {error.strerror or error}")
+    except MemoryError:
+        _stop("there is not enough memory for this; try fewer --workers, smaller images or fewer rows")
     except typer.Abort:
         sys.exit(130)
 
 
 def _stop(message: str) -> NoReturn:
-    print(f"gence: {message}", file=sys.stderr)
+    print(f"gence: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -170,7 +180,7 @@ def _run(spec: Spec, folder: Path, workers: int | None) -> None:
     workers = os.cpu_count() or 1 if workers is None else workers
     try:
         try:
-            _, failures = run_study(spec, folder, workers=workers, command=command, on_progress=show)
+            study, failures = run_study(spec, folder, workers=workers, command=command, on_progress=show)
         finally:
             if bar.live.is_started:
                 bar.stop()
@@ -182,7 +192,8 @@ def _run(spec: Spec, folder: Path, workers: int | None) -> None:
         cell = failure.cell
         place = f"{cell.loss}, {cell.labels_per_class} labels a class, seed {cell.seed}"
         print(f"gence: the trial {place} failed: {failure.reason}", file=sys.stderr)
-    _report(folder)
+    if study.records:
+        _report(folder)
     if failures:
         sys.exit(1)
 
@@ -203,7 +214,7 @@ def _words(text: str) -> list[str]:
 
 
 def _budget(word: str) -> int | str:
-    if word != "all" and not re.fullmatch(r"\d+", word):
+    if word != "all" and not re.fullmatch(r"\d{1,9}", word):
         raise InputError(f"--labels-per-class: whole numbers or 'all', separated by commas, are expected; got {word!r}")
     return word if word == "all" else int(word)
 

@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch.nn.functional as F
 
 from gence import InputError
 from gence.bench.plan import budgets, choose_rows, plan
 from gence.bench.spec import Spec, TrainingSpec
 from gence.data import LabelledData
+from gence.losses import catalogue
 
 
 def test_the_grid_is_every_budget_loss_and_seed_in_order(table: LabelledData) -> None:
@@ -65,7 +67,7 @@ def test_more_labels_than_there_are_and_classes_too_small_are_refused(table: Lab
 def test_without_epochs_a_trial_has_about_300_updates_and_at_least_20_epochs(table: LabelledData) -> None:
     few, many = plan(Spec(data="x", losses=("ce",), labels_per_class=(10, 50), seeds=1), table)
     assert few.recipe.epochs == 300  # 24 training rows are one batch
-    assert many.recipe.epochs == 75  # 123 rows are four
+    assert many.recipe.epochs == 100  # 123 rows are three
     named = plan(Spec(data="x", training=TrainingSpec(epochs=7)), table)
     assert {trial.recipe.epochs for trial in named} == {7}
     large = dataclasses.replace(table, inputs=np.tile(table.inputs, (10, 1)), labels=np.tile(table.labels, 10))
@@ -84,6 +86,11 @@ def test_the_key_changes_with_all_that_decides_the_outcome_and_with_nothing_else
         keys(training=TrainingSpec(learning_rate=0.1)),
         keys(calibrators=("none",)),
         keys(calibration_fraction=0.3),
+        keys(test_fraction=0.4),
     ):
         assert not base & changed
+    entry = dataclasses.replace(catalogue.CATALOGUE["focal"], build=lambda gamma=9.0: F.cross_entropy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalogue.CATALOGUE, "focal", entry)
+        assert len(base - keys()) == 1  # a knob's default is part of the outcome
     assert keys(losses=("ce",)) < base  # the grid may grow: what is done stays done

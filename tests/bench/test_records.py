@@ -81,6 +81,8 @@ def test_the_logits_are_on_disk_before_the_record_is(
         (lambda text: "[]", "record version None, this gence reads version 1; move it away"),
         (lambda text: text.replace('"version":1', '"version":0', 1), "record version 0, this gence reads version 1"),
         (lambda text: json.dumps(json.loads(text) | {"extra": 1}), "not a trial record"),
+        (lambda text: text.replace('"nll":', '"nlll":'), "not a trial record"),
+        (lambda text: text.replace('"seed":0', '"seed":1'), "the record of another trial; move it away"),
     ],
 )
 def test_a_file_that_is_no_record_is_named_with_the_cure(

@@ -88,6 +88,11 @@ def test_a_toml_file_with_every_key_is_read(tmp_path: Path) -> None:
             {"data": "digits", "training": {"learning_rate": -1.0}},
             "training.learning_rate: input should be greater than 0",
         ),
+        ({"data": "digits", "losses": "ce"}, "losses: a list is expected; got 'ce'"),
+        (
+            {"data": "digits", "training": {"learning_rate": float("inf")}},
+            "learning_rate: input should be a finite",
+        ),
         ({"data": "digits", "version": 2}, "version: input should be 1; got 2"),
     ],
 )

@@ -104,6 +104,7 @@ def test_an_unfinished_study_is_judged_on_the_seeds_that_all_losses_have() -> No
     assert answer.best.loss == "gence"
     assert answer.against_baseline[0].estimate.mean == pytest.approx(-0.1)
     assert answer.against_baseline[0].estimate.seeds == 1
+    assert [row.metrics["nll"].mean for row in answer.rows] == [0.9, 1.0]  # the values beside the difference
     apart = summarize(study(record("ce", 0, {"none": 1.0}), record("gence", 1, {"none": 0.9})))
     assert apart.answers[0].best.loss == "gence"
     assert apart.answers[0].against_baseline == ()

@@ -73,6 +73,18 @@ def test_a_folder_with_another_study_or_other_files_is_refused_untouched(tmp_pat
     assert [p.name for p in (tmp_path / "b").iterdir()] == ["thesis.tex"]
 
 
+def test_the_cure_for_a_broken_study_file_works(tmp_path: Path) -> None:
+    run_study(SPEC, tmp_path)
+    (tmp_path / "study.json").write_text("{")
+    (tmp_path / ".study.json.0.tmp").touch()
+    with pytest.raises(InputError, match="delete it and start the study again with the same --out"):
+        run_study(SPEC, tmp_path)
+    (tmp_path / "study.json").unlink()
+    steps: list[Progress] = []
+    run_study(SPEC, tmp_path, on_progress=steps.append)
+    assert steps[0].done == 4
+
+
 def test_data_that_cannot_be_used_leave_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'digits'"):
         run_study(Spec(data="digts"), tmp_path / "out")
@@ -172,10 +184,11 @@ def test_kill_9_in_mid_study_then_the_same_command_gives_the_unbroken_table(tmp_
     wait_for(lambda: not any(alive(pid) for pid in family))
     assert set(records(broken)) >= set(kept)
     kept = records(broken)
-    for out in (broken, unbroken):
-        process = start(out)
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
+    process = start(broken)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    whole = SPEC.model_copy(update={"labels_per_class": (5,), "seeds": 6, "training": TrainingSpec(epochs=400)})
+    write_csv(run_study(whole, unbroken)[0], unbroken)
     after = records(broken)
     assert len(after) == 12
     assert {name: after[name] for name in kept} == kept

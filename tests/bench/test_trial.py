@@ -10,6 +10,7 @@ import torch
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
+from gence.bench import trial as trial_module
 from gence.bench.plan import plan
 from gence.bench.records import METRICS, TrialRecord
 from gence.bench.spec import Spec, TrainingSpec
@@ -95,15 +96,29 @@ def test_calibration_labels_reach_the_calibrators_and_not_the_model(table: Label
     rows = arrays["calibration_rows"]
     labels[rows] = np.roll(labels[rows], 3)
     # The same rows must be chosen although a label of each has changed, so the trial is told its rows.
-    from gence.bench import trial as module
-
-    chosen = module.choose_rows(table, plan(SPEC, table)[0].cell, 0.3, 0.2)
+    chosen = trial_module.choose_rows(table, plan(SPEC, table)[0].cell, 0.3, 0.2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "choose_rows", lambda *_: chosen)
+        patch.setattr(trial_module, "choose_rows", lambda *_: chosen)
         honest, before = run(table)
         other, after = run(dataclasses.replace(table, labels=labels))
     assert np.array_equal(before["test_logits"], after["test_logits"])
     assert honest.results["temperature"].fitted != other.results["temperature"].fitted
+
+
+@pytest.mark.parametrize("frozen", ["weights", "batches"])
+def test_the_seed_decides_the_weights_and_the_batches(
+    table: LabelledData, monkeypatch: pytest.MonkeyPatch, frozen: str
+) -> None:
+    trials = plan(SPEC.model_copy(update={"seeds": 2}), table)
+    rows = trial_module.choose_rows(table, trials[0].cell, 0.3, 0.2)
+    monkeypatch.setattr(trial_module, "choose_rows", lambda *_: rows)
+    build, train = trial_module.build, trial_module.train
+    if frozen == "weights":
+        monkeypatch.setattr(trial_module, "build", lambda *given, seed: build(*given, seed=0))
+    else:
+        monkeypatch.setattr(trial_module, "train", lambda *given, seed: train(*given, seed=0))
+    first, second = (run_trial(trial, table)[1]["test_logits"] for trial in trials)
+    assert not np.array_equal(first, second)
 
 
 def test_every_loss_starts_from_the_same_weights_and_sees_the_same_rows(table: LabelledData) -> None:

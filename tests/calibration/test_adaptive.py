@@ -116,6 +116,14 @@ def test_with_too_few_rows_it_is_the_one_temperature_and_says_so() -> None:
     torch.testing.assert_close(ats(logits), fit_temperature(logits, target)(logits))
 
 
+def test_a_fall_back_onto_a_bound_is_remarked_twice() -> None:
+    ats = fit_adaptive_temperature(4 * torch.eye(3).repeat(5, 1), torch.arange(3).repeat(5))
+    assert ats.remarks == (
+        "too few calibration rows for pieces: it is one temperature",
+        "the calibration rows set no limit to sharpening: the temperature stopped at 0.05",
+    )
+
+
 def test_the_choice_is_the_candidate_with_the_lowest_cross_validated_nll() -> None:
     ats = fit_adaptive_temperature(*many_temperatures(1000))
     scores = {(bins, shrinkage): nll for bins, shrinkage, nll in ats.cross_validated_nll}
@@ -168,6 +176,7 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], message: str) -> Non
     ("change", "message"),
     [
         ({"knots": (0.8, 0.4)}, "knots must increase"),
+        ({"knots": (0.8, math.nan)}, "knots must increase"),
         ({"knots": (0.5,)}, "one temperature a knot is expected; got 2 for 1"),
         ({"temperatures": (1.0, math.inf)}, "temperatures must be positive finite"),
     ],

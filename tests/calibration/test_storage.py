@@ -27,6 +27,7 @@ def test_what_was_written_by_hand_is_read(tmp_path: Path) -> None:
         ("not json", "a calibrator saved by gence is expected, this is not JSON"),
         ("[1]", "a calibrator saved by gence is expected, this is other JSON"),
         (content(version=2), "calibrator version 2; this gence reads 1: upgrade"),
+        (content(kind=["a"]), r"unknown calibrator \['a'\]; known"),
         (content(kind="temprature"), "unknown calibrator 'temprature'; known: none, temperature, ats"),
         (content(fields={"temperature": 2.0}), "the fields of this 'temperature' calibrator do not fit"),
         (content(fields={"temperature": -2.0, "rows": 3, "nll_before": 1.0, "nll_after": 0.5}), "must be a positive"),

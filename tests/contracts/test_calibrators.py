@@ -33,7 +33,7 @@ def test_torch_in_torch_out_numpy_in_numpy_out_dtype_kept(name: str) -> None:
     assert catalogue.fit(name, logits.numpy(), target.numpy()) == calibrator
     for dtype in (torch.float64, torch.float32, torch.float16):
         result = calibrator(logits.to(dtype))
-        assert result.dtype == dtype
+        assert result.dtype == (torch.float32 if dtype == torch.float16 else dtype)
         from_numpy = calibrator(logits.to(dtype).numpy())
         assert isinstance(from_numpy, np.ndarray)
         assert_close(torch.from_numpy(from_numpy), result)
@@ -48,6 +48,18 @@ def test_a_prediction_never_changes(name: str) -> None:
         after = calibrator(before)
         # Rounding may make the runner-up equal, never higher.
         assert (after.gather(1, before.argmax(1, keepdim=True)).squeeze(1) == after.amax(1)).all()
+        assert after.isfinite().all()
+
+
+@every_calibrator
+def test_numpy_arrays_that_torch_cannot_wrap_are_taken_too(name: str) -> None:
+    logits, target = (values.numpy() for values in data())
+    calibrator = catalogue.fit(name, logits, target)
+    read_only = logits.copy()
+    read_only.setflags(write=False)
+    for given in (read_only, logits[::-1].copy()[::-1], logits.astype(">f8")):
+        assert catalogue.fit(name, given, target) == calibrator
+        np.testing.assert_array_equal(calibrator(given), calibrator(logits))
 
 
 @every_calibrator

@@ -92,6 +92,25 @@ def test_degenerate_batches_give_finite_losses(name: str) -> None:
     assert loss(torch.eye(4) * 500.0, torch.zeros(4, dtype=torch.long)).isfinite()
 
 
+def test_the_default_knobs_are_the_documented_ones() -> None:
+    assert {name: catalogue.knobs(name) for name in catalogue.names()} == {
+        "ce": {},
+        "label_smoothing": {"smoothing": 0.1},
+        "focal": {"gamma": 2.0},
+        "gence": {"strength": 1.0},
+    }
+
+
+@every_loss
+def test_a_class_ruled_out_by_minus_infinity_leaves_the_gradient_finite(name: str) -> None:
+    if name == "label_smoothing":
+        pytest.skip("smoothing gives the class that is ruled out a share of the target, so the loss is infinite")
+    logits, target = batch()
+    ruled_out = torch.cat([logits, torch.full((30, 1), -torch.inf, dtype=torch.float64)], 1).requires_grad_()
+    gradient = torch.autograd.grad(catalogue.build(name)(ruled_out, target), ruled_out)[0]
+    assert gradient.isfinite().all()
+
+
 def test_a_misspelt_loss_or_knob_is_answered_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match="unknown loss 'gense': did you mean 'gence'"):
         catalogue.build("gense")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gence import InputError
 from gence.data import load
 
 
@@ -24,7 +25,7 @@ def test_a_table_comes_out_as_it_was_written(file) -> None:
     assert (data.name, data.kind, data.class_names) == ("people", "table", ("no", "yes"))
     assert data.labels.tolist() == [1, 0, 0]
     assert data.labels.dtype == np.int64
-    assert data.inputs.dtype == np.float32
+    assert data.inputs.dtype == np.float64
     # age, age is missing, sex=f, sex=m, sex is missing, born
     np.testing.assert_array_equal(
         data.inputs, np.array([[30, 0, 1, 0, 0, 1], [np.nan, 1, 0, 1, 0, 2], [32, 0, 0, 0, 1, 3]], np.float32)
@@ -133,3 +134,16 @@ def test_tables_that_do_not_fit_are_refused(file, refusal, text: str | bytes, wo
 
 def test_an_image_size_is_refused(file, refusal) -> None:
     assert "a .csv file holds no image files; leave it out" in refusal(file("x,y\n1,a\n"), target="y", image_size=8)
+
+
+def test_a_column_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    # Pandas renames the second one, and a second copy of the label would then be learnt from.
+    (tmp_path / "people.csv").write_text('noise,kind, "kind"\n1,a,a\n2,b,b\n')
+    with pytest.raises(InputError, match=r"people\.csv: several columns have the same name \(kind\); rename them"):
+        load(str(tmp_path / "people.csv"), target="kind")
+
+
+def test_a_time_in_seconds_keeps_its_seconds(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("at,kind\n" + "\n".join(f"{1_760_000_000 + i * i},{i % 2}" for i in range(12)))
+    data = load(str(tmp_path / "log.csv"), target="kind")
+    assert data.inputs[:, 0].tolist() == [1_760_000_000 + i * i for i in range(12)]

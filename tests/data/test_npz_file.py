@@ -27,7 +27,7 @@ def test_two_axes_are_a_table(file) -> None:
     data = load(file(X=np.array([[1, 2], [3, 4]]), y=np.array([7, 5])))
 
     assert (data.name, data.kind, data.class_names) == ("cells", "table", ("5", "7"))
-    assert data.inputs.dtype == np.float32
+    assert data.inputs.dtype == np.float64
     assert data.inputs.tolist() == [[1, 2], [3, 4]]
     assert data.labels.tolist() == [1, 0]
     assert data.test_rows is None
@@ -165,9 +165,9 @@ def test_arrays_that_do_not_fit_are_refused(file, refusal, arrays: dict[str, Any
 @pytest.mark.parametrize(
     ("test", "test_labels", "words"),
     [
-        (np.eye(3), np.arange(3), "X_test, y_test hold rows of (3,) float32 with whole numbers for labels"),
+        (np.eye(3), np.arange(3), "X_test, y_test hold rows of (3,) float64 with whole numbers for labels"),
         (np.zeros((2, 2, 2)), np.arange(2), "X_test, y_test hold rows of (1, 2, 2) float32"),
-        (np.eye(2), np.array(["a", "b"]), "X_test, y_test hold rows of (2,) float32 with text for labels"),
+        (np.eye(2), np.array(["a", "b"]), "X_test, y_test hold rows of (2,) float64 with text for labels"),
     ],
 )
 def test_a_test_split_of_another_kind_is_refused(
@@ -175,7 +175,7 @@ def test_a_test_split_of_another_kind_is_refused(
 ) -> None:
     message = refusal(file(X=np.eye(2), y=np.arange(2), X_test=test, y_test=test_labels))
 
-    assert "X, y hold rows of (2,) float32 with whole numbers for labels" in message
+    assert "X, y hold rows of (2,) float64 with whole numbers for labels" in message
     assert words in message
 
 

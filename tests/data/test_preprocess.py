@@ -25,6 +25,19 @@ def test_missing_numbers_become_the_median_of_the_training_rows_and_a_constant_c
     assert not fitted(table)[:, 1:].any()
 
 
+def test_a_column_that_never_varied_in_training_says_nothing_about_new_rows() -> None:
+    # Otherwise a rare amount of 99999 would reach the network in raw units, and only at test time.
+    train = np.array([[0.0, 1.0], [0.0, 2.0]])
+    assert fit_standardize("table", train)(np.array([[99999.0, 1.0]])).tolist() == [[0.0, -1.0]]
+
+
+def test_units_do_not_matter() -> None:
+    table = np.random.default_rng(0).normal(size=(20, 1))
+    plain = fit_standardize("table", table)(table)
+    for scaled in (1e-12 * table, 1.76e9 + 1e-3 * table):
+        np.testing.assert_allclose(fit_standardize("table", scaled)(scaled), plain, rtol=1e-3, atol=1e-3)
+
+
 def test_new_rows_change_nothing_that_was_learnt() -> None:
     table = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
     fitted = fit_standardize("table", table)

@@ -147,7 +147,7 @@ def make_summary(study: Study) -> Summary:
         other = next((row for row in here if row.loss != best.loss), None)
         baseline = () if plain in (None, best) else _differences(records, best, plain, len(here) - 1)
         answers.append(
-            Answer(budget, best, baseline, _differences(records, best, other, len(here) - 1) if other else ())
+            Answer(budget, tuple(here), baseline, _differences(records, best, other, len(here) - 1) if other else ())
         )
     return Summary(tuple(rows), tuple(answers))
 

@@ -75,12 +75,6 @@ def test_a_name_with_commas_quotes_and_newlines_stays_one_field(tmp_path: Path) 
     assert (row["data"], row["labels_per_class"], row["seed"]) == (name, "all", "3")
 
 
-def test_what_was_not_measured_is_left_empty(tmp_path: Path) -> None:
-    bare = record({"accuracy": 0.5}).model_copy(update={"seconds": {}})
-    row = write_csv(study(bare), tmp_path).read_text().splitlines()[1]
-    assert row == "digits,mlp,ce,none,10,0,0.5,,,,,,,,"
-
-
 def test_a_study_without_trials_has_a_header_only(tmp_path: Path) -> None:
     assert len(write_csv(study(), tmp_path / "new" / "folder").read_text().splitlines()) == 1
 

@@ -18,7 +18,7 @@ def problem() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "expected"), [(80, 32, 2), (16, 32, 1), (100, 32, 3), (1, 32, 1), (64, 32, 2)]
+    ("rows", "size", "expected"), [(80, 32, 2), (16, 32, 1), (127, 32, 3), (1, 32, 1), (64, 32, 2), (7, 2, 3)]
 )
 def test_an_epoch_is_every_row_once_in_batches_of_equal_size(rows: int, size: int, expected: int) -> None:
     batches = list(shuffled_batches(rows, size, torch.Generator().manual_seed(0)))

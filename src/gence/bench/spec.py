@@ -29,7 +29,7 @@ _Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TrainingSpec(_Strict):
@@ -146,6 +146,8 @@ def _in_one_line(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return f"the key {key!r} is missing"
+    if first["type"] == "tuple_type":
+        return f"{key}: a list is expected; got {first['input']!r}"
     if first["type"] == "too_short":
         return f"{key} is empty; name at least one, or leave the key out"
     return f"{key}: {message[0].lower()}{message[1:]}; got {first['input']!r}"

@@ -41,9 +41,8 @@ def summarize(study: Study) -> Summary:
     answers: list[Answer] = []
     for budget in budgets:
         records = [record for record in study.records if record.cell.labels_per_class == budget]
-        found = sorted(_rows(records), key=lambda row: row.metrics["nll"].mean)
-        rows += found
-        answers.append(_answer(budget, found, _on_common_seeds(records)))
+        rows += _rows(records)
+        answers.append(_answer(budget, records))
     return Summary(tuple(rows), tuple(answers))
 
 
@@ -82,6 +81,7 @@ def paired_difference(
 
 
 def _rows(records: Sequence[TrialRecord]) -> list[SummaryRow]:
+    """Every loss with every calibrator, the lowest mean NLL first."""
     rows = []
     for loss, by_seed in _by_loss(records).items():
         group = list(by_seed.values())
@@ -101,31 +101,26 @@ def _rows(records: Sequence[TrialRecord]) -> list[SummaryRow]:
                     reliability=_pool([result.reliability for result in results]),
                 )
             )
-    return rows
+    return sorted(rows, key=lambda row: row.metrics["nll"].mean)
 
 
-def _answer(budget: Budget, rows: Sequence[SummaryRow], common: dict[str, _BySeed]) -> Answer:
-    """The winner over the seeds all losses share; with no such seed, the winner of the table and no differences."""
-
-    def mean_nll(row: SummaryRow) -> float:
-        return math.fsum(r.results[row.calibrator].metrics["nll"] for r in common[row.loss].values())
-
-    if not any(common.values()):
-        return Answer(budget, rows[0], (), ())
-    ordered = sorted(rows, key=mean_nll)
-    best = ordered[0]
+def _answer(budget: Budget, records: Sequence[TrialRecord]) -> Answer:
+    """The winner over the seeds that all losses share; with no such seed, over all seeds and without differences."""
+    common = _on_common_seeds(records)
+    shared = [record for by_seed in common.values() for record in by_seed.values()]
+    rows = _rows(shared or records)
+    best = rows[0]
     winner = (best.loss, best.calibrator)
-    others = len(rows) - 1
     baseline = next((row for row in rows if (row.loss, row.calibrator) == _BASELINE), None)
-    rival = next((row for row in ordered if row.loss != best.loss), None)
+    rival = next((row for row in rows if row.loss != best.loss), None)
 
     def against(other: SummaryRow | None) -> tuple[Difference, ...]:
-        if other is None or other is best:
+        if other is None or other is best or not shared:
             return ()
         pair = (other.loss, other.calibrator)
-        return tuple(paired_difference(m, winner, pair, common, comparisons=others) for m in _ANSWER_METRICS)
+        return tuple(paired_difference(m, winner, pair, common, comparisons=len(rows) - 1) for m in _ANSWER_METRICS)
 
-    return Answer(budget, best, against(baseline), against(rival))
+    return Answer(budget, tuple(rows), against(baseline), against(rival))
 
 
 def _on_common_seeds(records: Sequence[TrialRecord]) -> dict[str, _BySeed]:

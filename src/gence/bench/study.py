@@ -17,6 +17,10 @@ _GRID = {"losses", "labels_per_class", "seeds"}
 """What a study may be run again with, changed: its finished trials still belong to it."""
 
 
+_OURS = {"trials", "report.html", "results.csv"}
+"""What may lie in a folder whose study.json is lost."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a study stands: called with the cell that just ended, or None at the start."""
@@ -82,7 +86,7 @@ def _refuse_other_study(spec: Spec, folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: a folder is expected for --out, this is a file; name another")
     if not (folder / "study.json").exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(p.name not in _OURS and p.suffix != ".tmp" for p in folder.iterdir()):
             raise InputError(
                 f"{folder}: a new or empty folder is expected for --out, or one of this study; name another"
             )

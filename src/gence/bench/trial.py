@@ -53,12 +53,11 @@ def run_trial(trial: Trial, data: LabelledData) -> tuple[TrialRecord, dict[str, 
     def inputs(chosen: np.ndarray) -> Tensor:
         return torch.from_numpy(standardize(data.inputs[chosen]))
 
+    train_inputs, train_target = inputs(rows.train), torch.from_numpy(data.labels[rows.train])
     model = build(cell.model, data.inputs.shape[1:], data.num_classes, seed=cell.seed)
     loss = losses.build(cell.loss)
     started = time.perf_counter()
-    updates = train(
-        model, inputs(rows.train), torch.from_numpy(data.labels[rows.train]), loss, trial.recipe, seed=cell.seed
-    )
+    updates = train(model, train_inputs, train_target, loss, trial.recipe, seed=cell.seed)
     trained = time.perf_counter()
     calibration_logits, test_logits = predict(model, inputs(rows.calibration)), predict(model, inputs(rows.test))
     predicted = time.perf_counter()

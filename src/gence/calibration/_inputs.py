@@ -9,31 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gence._arrays import as_tensor, class_numbers
+
 Array = TypeVar("Array", Tensor, np.ndarray)
 AnyArray = Tensor | np.ndarray
 
 
 def check_fit(logits: AnyArray, target: AnyArray) -> tuple[Tensor, Tensor]:
     """Logits as float64 `(rows, classes)` and class numbers as int64 `(rows,)`, or ValueError saying why not."""
-    logits, target = torch.as_tensor(logits).detach(), torch.as_tensor(target).detach()
+    logits = as_tensor(logits)
     _check_logits(logits)
     if logits.shape[0] == 0:
         raise ValueError("logits has no rows; calibration needs labelled rows that the model was not trained on")
-    if target.shape != logits.shape[:1]:
-        raise ValueError(
-            f"target must hold one class number a row, shape ({logits.shape[0]},); got shape {tuple(target.shape)}"
-        )
-    if target.is_floating_point() or target.dtype == torch.bool:
-        raise ValueError(f"target must hold class numbers as integers; got {target.dtype}")
-    logits, target = logits.to(torch.float64), target.to(torch.int64)
+    target, logits = class_numbers(target, logits, "logits"), logits.to(torch.float64)
     if not bool(torch.isfinite(logits).all()):
         row = int((~torch.isfinite(logits)).any(1).nonzero()[0])
         raise ValueError(f"logits must be finite; row {row} holds NaN or infinity: leave such rows out")
-    if not bool(((target >= 0) & (target < logits.shape[1])).all()):
-        raise ValueError(
-            f"target must lie in 0..{logits.shape[1] - 1} for {logits.shape[1]} columns of logits; "
-            f"got {target.min().item()}..{target.max().item()}"
-        )
     if bool((logits >= 0.0).all()) and bool(((logits.sum(1) - 1.0).abs() < 1e-4).all()):
         raise ValueError(
             "logits are expected, these rows are probabilities (in [0, 1], each summing to 1): a softmax in float32 "
@@ -43,11 +34,14 @@ def check_fit(logits: AnyArray, target: AnyArray) -> tuple[Tensor, Tensor]:
 
 
 def apply(calibrate: Callable[[Tensor], Tensor], logits: Array) -> Array:
-    """Run `calibrate` on float64 logits and give the result the kind, dtype and device of what came in."""
+    """Run `calibrate` on float64 logits and give the result the kind, device and dtype of what came in.
+
+    Half precision comes back as float32: a quotient of its logits may be beyond its range, or round two into one.
+    """
     if isinstance(logits, np.ndarray):
-        return apply(calibrate, torch.from_numpy(logits)).numpy()
+        return apply(calibrate, as_tensor(logits)).numpy()
     _check_logits(logits)
-    return calibrate(logits.to(torch.float64)).to(logits.dtype)
+    return calibrate(logits.to(torch.float64)).to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _check_logits(logits: Tensor) -> None:

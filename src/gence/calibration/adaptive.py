@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from gence.calibration._inputs import AnyArray, Array, apply, check_fit
-from gence.calibration.temperature import BOUNDS, best_temperature, mean_nll
+from gence.calibration.temperature import BOUNDS, at_bound_remarks, best_temperature, mean_nll
 
 _HALVINGS = 40
 _FEWEST_ROWS_A_BIN = 20
@@ -22,7 +23,7 @@ _FEWEST_ROWS_A_BIN = 20
 
 @dataclass(frozen=True)
 class AdaptiveTemperatureScaling:
-    """A fitted ATS: each row's logits are divided by the temperature of its confidence. Predictions keep their class.
+    """A fitted ATS: each row's logits are divided by the temperature of its confidence.
 
     Attributes:
         base_temperature: The one temperature that all pieces are shrunken towards, and all there is without pieces.
@@ -51,7 +52,7 @@ class AdaptiveTemperatureScaling:
     def __post_init__(self) -> None:
         if len(self.knots) != len(self.temperatures):
             raise ValueError(f"one temperature a knot is expected; got {len(self.temperatures)} for {len(self.knots)}")
-        if any(b <= a for a, b in zip(self.knots, self.knots[1:], strict=False)):
+        if not all(a < b for a, b in pairwise(self.knots)):
             raise ValueError(f"knots must increase; got {self.knots}")
         if not all(math.isfinite(t) and t > 0.0 for t in (self.base_temperature, *self.temperatures)):
             raise ValueError(f"temperatures must be positive finite numbers; got {self.temperatures}")
@@ -66,9 +67,9 @@ class AdaptiveTemperatureScaling:
         """What a reader should know about this fit; empty when pieces were chosen."""
         if not self.fell_back:
             return ()
-        if not self.cross_validated_nll:
-            return ("too few calibration rows for pieces: it is one temperature",)
-        return ("no pieces did better than one temperature in cross-validation, so it is one temperature",)
+        tried = bool(self.cross_validated_nll)
+        why = "no pieces did better in cross-validation" if tried else "too few calibration rows for pieces"
+        return (f"{why}: it is one temperature", *at_bound_remarks(self.base_temperature))
 
     def temperature_of(self, confidence: Tensor) -> Tensor:
         """The temperature at each uncalibrated top confidence: log-linear between the knots, flat outside them."""
@@ -79,7 +80,7 @@ class AdaptiveTemperatureScaling:
         return _interpolate(confidence, knots, logs).exp()
 
     def __call__(self, logits: Array) -> Array:
-        """Calibrated logits, of the same kind, shape and dtype as `logits` `(rows, classes)`."""
+        """Calibrated logits, of the same kind, shape and dtype (at least float32) as `logits` `(rows, classes)`."""
         return apply(lambda z: z / self.temperature_of(_confidence(z, 1.0))[:, None], logits)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gence._errors import unknown_name
-from gence.calibration._inputs import AnyArray, Array
+from gence.calibration._inputs import AnyArray, Array, apply
 from gence.calibration.adaptive import AdaptiveTemperatureScaling, fit_adaptive_temperature
 from gence.calibration.temperature import TemperatureScaling, fit_temperature
 
@@ -28,8 +28,8 @@ class Uncalibrated:
     remarks = ()
 
     def __call__(self, logits: Array) -> Array:
-        """`logits`, as they are."""
-        return logits
+        """`logits`, as they are; half precision becomes float32, as with every calibrator."""
+        return apply(lambda z: z, logits)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def load(path: str | Path) -> Calibrator:
         raise InputError(f"{path}: a calibrator saved by gence is expected, this is other JSON")
     if content.get("version") != _VERSION:
         raise InputError(f"{path}: calibrator version {content.get('version')!r}; this gence reads {_VERSION}: upgrade")
-    if content.get("kind") not in CATALOGUE:
+    if content.get("kind") not in tuple(CATALOGUE):
         raise InputError(f"{path}: unknown calibrator {content.get('kind')!r}; known: {', '.join(CATALOGUE)}")
     try:
         return CATALOGUE[content["kind"]].fitted_type(**{k: _tupled(v) for k, v in content["fields"].items()})

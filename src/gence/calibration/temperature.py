@@ -18,7 +18,7 @@ _HALVINGS = 60
 
 @dataclass(frozen=True)
 class TemperatureScaling:
-    """A fitted temperature: logits -> logits / temperature. Predictions keep their class.
+    """A fitted temperature: logits -> logits / temperature. The highest logit of a row stays highest.
 
     Attributes:
         temperature: Above 1 softens, below 1 sharpens.
@@ -44,14 +44,10 @@ class TemperatureScaling:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader should know about this fit; empty when all went as usual."""
-        if self.temperature == BOUNDS[0]:
-            return (f"the calibration rows set no limit to sharpening: the temperature stopped at {BOUNDS[0]:g}",)
-        if self.temperature == BOUNDS[1]:
-            return (f"the calibration rows set no limit to softening: the temperature stopped at {BOUNDS[1]:g}",)
-        return ()
+        return at_bound_remarks(self.temperature)
 
     def __call__(self, logits: Array) -> Array:
-        """Calibrated logits, of the same kind, shape and dtype as `logits` `(rows, classes)`."""
+        """Calibrated logits, of the same kind, shape and dtype (at least float32) as `logits` `(rows, classes)`."""
         return apply(lambda z: z / self.temperature, logits)
 
 
@@ -84,6 +80,14 @@ def fit_temperature(logits: AnyArray, target: AnyArray) -> TemperatureScaling:
     z, y = check_fit(logits, target)
     temperature = best_temperature(z, y)
     return TemperatureScaling(temperature, len(z), mean_nll(z, y).item(), mean_nll(z / temperature, y).item())
+
+
+def at_bound_remarks(temperature: float) -> tuple[str, ...]:
+    """The sentence that a temperature on its bound calls for; none for another."""
+    if temperature not in BOUNDS:
+        return ()
+    way = "sharpening" if temperature == BOUNDS[0] else "softening"
+    return (f"the calibration rows set no limit to {way}: the temperature stopped at {temperature:g}",)
 
 
 def best_temperature(logits: Tensor, target: Tensor) -> float:

@@ -31,7 +31,7 @@ _NEARLY_DISTINCT = "with a different text in nearly every row"
 
 @dataclass(frozen=True)
 class Columns:
-    """`values` is `(rows, columns)` float32, NaN where a number is missing; `names` has one entry a column."""
+    """`values` is `(rows, columns)` float64, NaN where a number is missing; `names` has one entry a column."""
 
     values: np.ndarray
     names: tuple[str, ...]
@@ -69,7 +69,7 @@ def encode_columns(frame: pd.DataFrame, where: str) -> Columns:
             encoded += _one_hot(str(name), column)
             many += [str(name)] if column.nunique() > MOST_CATEGORIES else []
         else:
-            encoded += _with_gaps_marked(str(name), _as_float32(numbers, rows, f"{where}: column {str(name)!r}"))
+            encoded += _with_gaps_marked(str(name), _checked(numbers, rows, f"{where}: column {str(name)!r}"))
             dates += [str(name)] if days is not None else []
             gaps |= {str(name): int(missing)} if (missing := np.isnan(numbers).sum()) else {}
     notes = (
@@ -109,7 +109,7 @@ def _is_text(present: pd.Series) -> bool:
 
 def _why_not_numbers(numbers: np.ndarray, rows: np.ndarray) -> str | None:
     # A file sorted by class would give every label away through its row numbers.
-    counts = len(rows) >= _COUNTER_ROWS and any((numbers == rows + first).all() for first in (0, 1))
+    counts = len(rows) >= _COUNTER_ROWS and bool((numbers - rows == numbers[0] - rows[0]).all())
     return _ROW_NUMBERS if counts else _CONSTANT if len(np.unique(numbers)) < 2 else None
 
 
@@ -122,21 +122,20 @@ def _why_not_text(column: pd.Series) -> str | None:
     return _CONSTANT if distinct < 2 and not column.isna().any() else None
 
 
-def _as_float32(numbers: np.ndarray, rows: np.ndarray, where: str) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        values = numbers.astype(np.float32)
-    infinite = np.flatnonzero(np.isinf(values))
+def _checked(numbers: np.ndarray, rows: np.ndarray, where: str) -> np.ndarray:
+    # float64 until the training rows have shifted and scaled it: a time in seconds has no second left in float32.
+    infinite = np.flatnonzero(np.abs(numbers) > np.finfo(np.float32).max)
     if len(infinite):
         raise InputError(
             f"{where} holds {numbers[infinite[0]]:g} in row {rows[infinite[0]]} (the first row is 0); numbers up to "
             "3.4e38 are expected: mend it, or leave it empty if it is not known"
         )
-    return values
+    return numbers
 
 
 def _with_gaps_marked(name: str, values: np.ndarray) -> list[tuple[str, np.ndarray]]:
     missing = np.isnan(values)
-    marks = [(f"{name} is missing", missing.astype(np.float32))] if missing.any() else []
+    marks = [(f"{name} is missing", missing.astype(np.float64))] if missing.any() else []
     return [(name, values), *marks]
 
 
@@ -145,12 +144,12 @@ def _one_hot(name: str, column: pd.Series) -> Iterator[tuple[str, np.ndarray]]:
     frequencies = column.value_counts().sort_index().sort_values(ascending=False, kind="stable")
     kept = sorted(frequencies.index[:MOST_CATEGORIES])
     for value in kept:
-        yield f"{name}={value}", (column == value).to_numpy(np.float32, na_value=0)
+        yield f"{name}={value}", (column == value).to_numpy(np.float64, na_value=0)
     missing = column.isna()
     if len(frequencies) > MOST_CATEGORIES:
-        yield f"{name}=other", (~column.isin(kept) & ~missing).to_numpy(np.float32)
+        yield f"{name}=other", (~column.isin(kept) & ~missing).to_numpy(np.float64)
     if missing.any():
-        yield f"{name} is missing", missing.to_numpy(np.float32)
+        yield f"{name} is missing", missing.to_numpy(np.float64)
 
 
 def _notes(gaps: Mapping[str, int], many: list[str], dates: list[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from gence._errors import InputError
 from gence.data.dataset import LabelledData
 from gence.data.request import Request
 from gence.data.table import demand_target, table_data
-from gence.data.wording import one_line
+from gence.data.wording import listing, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,9 +29,15 @@ def read_csv(path: Path, request: Request) -> LabelledData:
     Raises:
         InputError: If the file is not such a table, or the target is missing or not a column of it.
     """
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         header = stream.readline()
-    separator = next((mark for mark in ";\t" if mark in header and "," not in header), ",")
+        separator = next((mark for mark in ";\t" if mark in header and "," not in header), ",")
+        stream.seek(0)
+        names = next(csv.reader(stream, delimiter=separator, skipinitialspace=True), [])
+    # Pandas would rename the second one, and a second copy of the label would be learnt from.
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise InputError(f"{request.source}: several columns have the same name ({listing(twice)}); rename them")
     # The target is looked up before the long reading, so that a slip is told at once.
     columns = [str(column) for column in _parse(path, separator, rows=0).columns]
     target = demand_target(request.target, columns, request.source)

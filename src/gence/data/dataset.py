@@ -20,7 +20,7 @@ class LabelledData:
         name: What the report calls the data.
         kind: `"image"` or `"table"`; the model and the preprocessing follow from it.
         inputs: Images as `(rows, channels, height, width)`, uint8 or float32, finite. Tables as `(rows, columns)`
-            float32, where NaN marks a missing number (categories are already one column each).
+            float64 or float32, where NaN marks a missing number (categories are already one column each).
         labels: `(rows,)` int64, class numbers from 0 to `len(class_names) - 1`.
         class_names: One name a class, in the order of the class numbers.
         test_rows: `(test rows,)` int64 row numbers of the source's own test split, or None if it has none.

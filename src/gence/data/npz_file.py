@@ -22,7 +22,8 @@ _EXPECTED = "X and y are expected, and perhaps X_test and y_test"
 def read_npz(path: Path, request: Request) -> LabelledData:
     """Read X `(rows, columns)` as a table, `(rows, height, width)` as grey images, with four axes as images.
 
-    Of images, whole numbers from 0 to 255 become uint8; all other numbers become float32. Nothing is unpickled.
+    Of images, whole numbers from 0 to 255 become uint8; all other numbers of images become float32,
+    of tables float64. Nothing is unpickled.
 
     Raises:
         InputError: If the file is damaged, an array is missing or of another shape, or X holds NaN or infinity.
@@ -115,8 +116,9 @@ def _checked_inputs(values: np.ndarray, name: str, path: Path) -> np.ndarray:
     if values.ndim == 4 and values.dtype.kind in "biu":
         return _as_uint8(values, name, path)
     with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(values, dtype=np.float32)
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+        values = np.ascontiguousarray(values, dtype=np.float64 if values.ndim == 2 else np.float32)
+    usable = np.abs(values) <= np.finfo(np.float32).max
+    bad = np.flatnonzero(~usable.all(axis=tuple(range(1, values.ndim))))
     if len(bad):
         raise InputError(
             f"{path}: {name} holds NaN, infinity or a number beyond 3.4e38 in {len(bad)} of {len(values)} rows, the "

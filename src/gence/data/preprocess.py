@@ -15,7 +15,8 @@ class Standardize:
     Attributes:
         fill: What stands in for NaN, one number a column (tables) or empty (images).
         mean: Subtracted, one number a channel or column, after uint8 images were scaled to [0, 1].
-        scale: Divided by; 1 where the training rows were constant.
+        scale: Divided by; infinite where the training rows were constant, which makes every row 0 there: in new rows
+            such a column could be any number of any size, and nothing was learnt about it.
     """
 
     fill: np.ndarray
@@ -40,19 +41,20 @@ def fit_standardize(kind: Literal["image", "table"], inputs: np.ndarray) -> Stan
         inputs: The training rows alone: `(rows, channels, height, width)` or `(rows, columns)`.
     """
     values = _as_float(inputs)
-    fill = np.zeros(0, np.float32)
+    fill = np.zeros(0)
     if kind == "table":
         known = ~np.isnan(values)
         fill = np.array(
             [np.median(values[known[:, j], j]) if known[:, j].any() else 0.0 for j in range(values.shape[1])],
-            np.float32,
+            values.dtype,
         )
         values = np.where(known, values, fill)
     axes = tuple(axis for axis in range(values.ndim) if axis != 1)
-    scale = values.std(axes, dtype=np.float64)
-    mean = values.mean(axes, dtype=np.float64)
-    return Standardize(fill, mean.astype(np.float32), np.where(scale > 1e-7, scale, 1.0).astype(np.float32))
+    varies = values.min(axes) < values.max(axes)
+    scale = np.where(varies, values.std(axes, dtype=np.float64), np.inf)
+    return Standardize(fill, values.mean(axes, dtype=np.float64).astype(values.dtype), scale.astype(values.dtype))
 
 
 def _as_float(inputs: np.ndarray) -> np.ndarray:
-    return inputs.astype(np.float32) / np.float32(255.0) if inputs.dtype == np.uint8 else inputs.astype(np.float32)
+    """uint8 images as float32 in [0, 1]; what is floating point stays as exact as it is."""
+    return inputs.astype(np.float32) / np.float32(255.0) if inputs.dtype == np.uint8 else inputs

@@ -29,7 +29,7 @@ def valid_rows(input: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     """A mask with size 1 on the class axis that is True where a row counts. Probability targets are never ignored."""
     if has_probability_targets(input, target):
         return torch.ones_like(input.select(class_dim(input), 0), dtype=torch.bool).unsqueeze(class_dim(input))
-    return (target != ignore_index).unsqueeze(class_dim(input))
+    return (target.long() != ignore_index).unsqueeze(class_dim(input))
 
 
 def computing_dtype(input: Tensor) -> torch.dtype:
@@ -37,9 +37,14 @@ def computing_dtype(input: Tensor) -> torch.dtype:
     return torch.float32 if input.dtype in (torch.float16, torch.bfloat16) else input.dtype
 
 
-def result_dtype(input: Tensor) -> torch.dtype:
-    """The dtype `F.cross_entropy` would return: the input's, but float32 for half inputs under autocast."""
-    return computing_dtype(input) if torch.is_autocast_enabled(input.device.type) else input.dtype
+def result_dtype(input: Tensor, target: Tensor) -> torch.dtype:
+    """The dtype `F.cross_entropy` would return: the input's, promoted by probability targets.
+
+    Under autocast half precision becomes float32.
+    """
+    autocast = input.device.type != "meta" and torch.is_autocast_enabled(input.device.type)
+    dtype = computing_dtype(input) if autocast else input.dtype
+    return torch.promote_types(dtype, target.dtype) if has_probability_targets(input, target) else dtype
 
 
 def cross_entropy_of_scores(
@@ -65,6 +70,7 @@ def cross_entropy_of_scores(
         weight = weight.to(scores.dtype)
     if has_probability_targets(scores, target):
         return _soft(scores, target, weight, reduction, label_smoothing, axis)
+    target = target.long()  # a uint8 as index would be taken for a mask
     hard = F.nll_loss(scores, target, weight, ignore_index=ignore_index, reduction=reduction)
     if label_smoothing == 0.0:
         return hard
@@ -76,7 +82,7 @@ def _soft(
     scores: Tensor, target: Tensor, weight: Tensor | None, reduction: Reduction, label_smoothing: float, axis: int
 ) -> Tensor:
     num_classes = scores.shape[axis]
-    target = target.to(scores.dtype)
+    target = target.to(torch.promote_types(scores.dtype, target.dtype))
     if label_smoothing > 0.0:
         target = target * (1.0 - label_smoothing) + label_smoothing / num_classes
     terms = -target * scores if weight is None else -target * scores * _along(weight, scores, axis)

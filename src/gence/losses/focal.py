@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gence.losses._checks import check_loss_arguments
@@ -43,7 +44,6 @@ def focal(
         ValueError: If shapes, dtypes or settings do not fit together.
 
     Example:
-        >>> import torch
         >>> logits, target = torch.tensor([[0.0, 0.0]]), torch.tensor([1])
         >>> round(focal(logits, target, gamma=2.0).item(), 4)  # log(2) / 4
         0.1733
@@ -55,8 +55,10 @@ def focal(
     if not gamma >= 0.0:
         raise ValueError(f"gamma must be at least 0 (0 is cross-entropy); got {gamma}")
     log_p = input.log_softmax(class_dim(input), dtype=computing_dtype(input))
+    # A class ruled out by minus infinity must get gradient 0, not the NaN of 0 times infinity.
+    log_p = log_p.clamp(min=torch.finfo(log_p.dtype).min)
     # 1 - p by expm1: near p = 1 the plain difference has no digits left, and a power below 1 has a gradient of infinity
     # at 0, so it is kept off 0 by less than any difference a gradient could see.
     not_p = (-log_p.expm1()).clamp(min=1e-30)
     scores = not_p**gamma * log_p if gamma > 0.0 else log_p
-    return cross_entropy_of_scores(scores, target, weight, ignore_index, reduction).to(result_dtype(input))
+    return cross_entropy_of_scores(scores, target, weight, ignore_index, reduction).to(result_dtype(input, target))

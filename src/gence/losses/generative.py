@@ -38,7 +38,8 @@ def generative_cross_entropy(
 
     The mass is over all of V, row i included and unweighted, and the gradient flows through it. The value depends on
     the whole batch: it can be negative, it is 0 for a batch of one row, and validation should use the negative
-    log-likelihood instead. One row with NaN makes the result NaN.
+    log-likelihood instead. One row with NaN makes the result NaN; an ignored row may hold NaN without changing the
+    value, but its own gradient is then NaN, as in `F.cross_entropy`.
 
     Args:
         input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`; with K axes more, every position is a row.
@@ -70,14 +71,14 @@ def generative_cross_entropy(
         :math:`\sum_k \frac{n_k}{|V|} \log m_k` is its equation 5 (first version).
     """
     check_loss_arguments(input, target, weight, ignore_index, reduction, label_smoothing)
-    if not math.isfinite(strength):
+    if not -math.inf < strength < math.inf:
         raise ValueError(f"strength must be a finite number, 1 for GenCE and 0 for cross-entropy; got {strength}")
     log_q = input.log_softmax(class_dim(input), dtype=computing_dtype(input))
     scores = log_q
     if strength != 0.0:
         scores = log_q - strength * log_class_mass(log_q, valid_rows(input, target, ignore_index))
     loss = cross_entropy_of_scores(scores, target, weight, ignore_index, reduction, label_smoothing)
-    return loss.to(result_dtype(input))
+    return loss.to(result_dtype(input, target))
 
 
 def log_class_mass(log_q: Tensor, valid: Tensor) -> Tensor:
@@ -101,6 +102,8 @@ def log_class_mass(log_q: Tensor, valid: Tensor) -> Tensor:
 
 class GenCELoss(nn.Module):
     """`nn.CrossEntropyLoss` with GenCE in the place of cross-entropy; see `generative_cross_entropy` for the terms.
+
+    The two arguments that PyTorch has deprecated, size_average and reduce, are not there: give the others by keyword.
 
     Args:
         weight: `(C)` class weights, kept as a buffer.

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gence._arrays import as_tensor, class_numbers
+
 Array = Tensor | np.ndarray
 
 _SUM_TOLERANCE = 1e-2  # the rounding of a thousand bfloat16 probabilities stays below this; logits do not
@@ -13,18 +15,12 @@ _SUM_TOLERANCE = 1e-2  # the rounding of a thousand bfloat16 probabilities stays
 
 def check_predictions(probs: Array, target: Array) -> tuple[Tensor, Tensor]:
     """Probabilities as float64 `(rows, classes)` and class numbers as int64 `(rows,)`, or ValueError saying why not."""
-    probs, target = torch.as_tensor(probs), torch.as_tensor(target)
+    probs = as_tensor(probs)
     if probs.dim() != 2 or probs.shape[1] < 2 or probs.shape[0] < 1:
         raise ValueError(f"probs must have shape (rows, classes), at least (1, 2); got {tuple(probs.shape)}")
     if not probs.is_floating_point():
         raise ValueError(f"probs must be floating-point probabilities; got {probs.dtype}")
-    if target.shape != probs.shape[:1]:
-        raise ValueError(
-            f"target must hold one class number a row, shape ({probs.shape[0]},); got shape {tuple(target.shape)}"
-        )
-    if target.is_floating_point() or target.dtype == torch.bool:
-        raise ValueError(f"target must hold class numbers as integers; got {target.dtype}")
-    probs, target = probs.detach().to(torch.float64), target.detach().to(torch.int64)
+    target, probs = class_numbers(target, probs, "probs"), probs.to(torch.float64)
     if not bool(((probs >= 0.0) & (probs <= 1.0)).all()):
         low, high = probs.min().item(), probs.max().item()
         raise ValueError(
@@ -34,11 +30,6 @@ def check_predictions(probs: Array, target: Array) -> tuple[Tensor, Tensor]:
     off = (probs.sum(1) - 1.0).abs().max().item()
     if off > _SUM_TOLERANCE:
         raise ValueError(f"every row of probs must sum to 1; got a row that is off by {off:.4g}")
-    if not bool(((target >= 0) & (target < probs.shape[1])).all()):
-        raise ValueError(
-            f"target must lie in 0..{probs.shape[1] - 1} for {probs.shape[1]} columns of probs; "
-            f"got {target.min().item()}..{target.max().item()}"
-        )
     return probs, target
 
 

@@ -22,20 +22,20 @@ class Verdict:
     line: str
 
 
-def verdict(answer: Answer, summary: Summary) -> Verdict:
+def verdict(answer: Answer) -> Verdict:
     """Put one budget's answer into words."""
     best = answer.best
     return Verdict(
         budget=budget_label(answer.labels_per_class),
         winner=headline(best.loss, best.calibrator),
-        sentences=(_against_baseline(answer, summary.rows), _against_next(answer, summary.rows)),
+        sentences=(_against_baseline(answer, answer.rows), _against_next(answer, answer.rows)),
         line=_line(answer),
     )
 
 
 def answer_lines(summary: Summary) -> tuple[str, ...]:
     """One line a budget, for a terminal."""
-    verdicts = [verdict(answer, summary) for answer in summary.answers]
+    verdicts = [verdict(answer) for answer in summary.answers]
     return tuple(f"{one.budget}: {one.line}" for one in verdicts)
 
 
@@ -53,6 +53,10 @@ def small_print(summary: Summary) -> tuple[str, ...]:
         )
     if any(d.excludes_zero is None for d in differences):
         lines.append("With one seed no interval can be given: run more seeds before you act on a difference.")
+    if differences:
+        lines.append(
+            "They speak of other seeds on these same rows; another sample of rows could move every number further."
+        )
     lines.append(
         "Every loss ran at its default settings, untuned; a comparison in which each loss is tuned may end differently."
     )
@@ -119,10 +123,7 @@ def _against_next(answer: Answer, rows: Sequence[SummaryRow]) -> str:
     if not difference.excludes_zero:
         seeds = f"these {_seeds(estimate.seeds)} do not show"
         return f"{start}the interval includes zero: {seeds} a difference between the two losses."
-    if estimate.mean > 0:
-        # Only an unfinished grid gets here: the means are over all seeds, the difference over the shared ones.
-        return f"{start}the interval excludes zero, but on the seeds that both have finished the other loss is better."
-    return f"{start}the interval excludes zero: the loss makes a difference here."
+    return f"{start}the interval excludes zero: between these two it is more than chance among seeds."
 
 
 def _line(answer: Answer) -> str:

@@ -123,7 +123,7 @@ def difference_charts(answers: Sequence[Answer], grid: Grid) -> list[Chart]:
     return charts
 
 
-def contenders(answer: Answer, summary: Summary) -> list[tuple[str, str, SummaryRow]]:
+def contenders(answer: Answer) -> list[tuple[str, str, SummaryRow]]:
     """The combinations that the answer speaks of: what each is there for, its words, its row."""
     best = answer.best
     found = [("lowest NLL", (best.loss, best.calibrator))]
@@ -131,7 +131,7 @@ def contenders(answer: Answer, summary: Summary) -> list[tuple[str, str, Summary
     if difference is not None:
         found.append(("best other loss", difference.second))
     found.append(("plain", BASELINE))
-    rows = {pair: row_of(summary.rows, pair, answer.labels_per_class) for _, pair in found}
+    rows = {pair: row_of(answer.rows, pair, answer.labels_per_class) for _, pair in found}
     roles: dict[tuple[str, str], str] = {}
     for role, pair in found:
         roles[pair] = f"{roles[pair]}, {role}" if pair in roles else role

@@ -58,7 +58,7 @@ def _context(study: Study, summary: Summary) -> dict[str, Any]:
     grid = _grid(study, summary)
     data = first_data(study)
     script = _asset("page.js")
-    spoken_of = contenders(summary.answers[-1], summary) if summary.answers else []
+    spoken_of = contenders(summary.answers[-1]) if summary.answers else []
     return {
         "style": Markup(_asset("page.css")),
         "script": Markup(script),
@@ -69,7 +69,7 @@ def _context(study: Study, summary: Summary) -> dict[str, Any]:
         "grid": grid,
         "title": str(data.get("name") or next((row.data for row in summary.rows), "no data yet")),
         "facts": _facts(study, summary, grid),
-        "verdicts": [verdict(answer, summary) for answer in summary.answers],
+        "verdicts": [verdict(answer) for answer in summary.answers],
         "small_print": small_print(summary),
         "contenders": spoken_of,
         "brought_out": {row.loss for _, _, row in spoken_of} if len(grid.losses) > _CROWD else set(),

@@ -58,7 +58,7 @@ def write_csv(study: Study, out: Path) -> Path:
         for calibrator, result in record.results.items():
             place = (cell.data, cell.model, cell.loss, calibrator, cell.labels_per_class, cell.seed)
             # The csv module writes floats with repr, so no digit is lost.
-            numbers = [result.metrics.get(metric, "") for metric in METRICS]
+            numbers = [result.metrics[metric] for metric in METRICS]
             writer.writerow([*place, *numbers, record.seconds.get("train", "")])
     path = out / "results.csv"
     write_atomically(path, buffer.getvalue().encode())

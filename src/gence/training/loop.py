@@ -16,7 +16,7 @@ class Recipe:
 
     Attributes:
         epochs: Passes over the training rows.
-        batch_size: Rows a step, about: an epoch is dealt into batches of equal size, so that no last batch is short.
+        batch_size: Rows a step, at least: an epoch is dealt into batches of equal size, so that no last batch is short.
         learning_rate: At the start.
         weight_decay: L2 penalty, as SGD has it.
         momentum: Nesterov momentum.
@@ -34,8 +34,8 @@ class Recipe:
 
 
 def batches_an_epoch(rows: int, batch_size: int) -> int:
-    """How many equal batches come nearest to `batch_size` rows each."""
-    return max(round(rows / batch_size), 1)
+    """How many equal batches of at least `batch_size` rows there are; one where there are fewer rows."""
+    return max(rows // batch_size, 1)
 
 
 def shuffled_batches(rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

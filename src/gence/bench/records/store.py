@@ -61,7 +61,8 @@ def write_record(folder: Path, record: TrialRecord, arrays: Mapping[str, np.ndar
     """Write a trial's logits, then its record: a record on disk means that the trial is whole."""
     path = record_path(folder, record.cell, record.key)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
+    contents: dict[str, Any] = dict(arrays)
+    np.savez_compressed(buffer, **contents)
     write_atomically(path.parent / record.logits_file, buffer.getvalue())
     write_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
     return path
@@ -107,5 +108,9 @@ def load_study(folder: Path) -> Study:
     except (json.JSONDecodeError, UnicodeDecodeError, ValidationError, KeyError, AttributeError, TypeError) as error:
         cure = "delete it and start the study again with the same --out"
         raise InputError(f"{path}: not a study file; {cure}") from error
-    paths = [record_path(folder, cell, key) for key, cell in trials.items()]
-    return Study(folder, spec, len(trials), tuple(read_record(p) for p in paths if p.is_file()))
+    paths = {key: record_path(folder, cell, key) for key, cell in trials.items()}
+    records = {key: read_record(path) for key, path in paths.items() if path.is_file()}
+    for key, record in records.items():
+        if (record.key, record.cell) != (key, trials[key]):
+            raise InputError(f"{paths[key]}: the record of another trial; move it away to have this trial run again")
+    return Study(folder, spec, len(trials), tuple(records.values()))

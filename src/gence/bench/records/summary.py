@@ -57,16 +57,21 @@ class Answer:
     """What the study says at one budget: the combination with the lowest mean test NLL, against two others.
 
     Attributes:
-        best: The winner among all losses and calibrators.
+        rows: Every combination over the seeds that all losses have finished, by mean NLL; over all seeds, and with no
+            differences, where the losses share none. The first one is the winner.
         against_baseline: Winner minus plain cross-entropy without a calibrator, one difference a metric
             (`nll`, `accuracy`, `ece`); empty when that is the winner or was not run.
         against_next: Winner minus the best combination that trains with another loss; empty when there is one loss.
     """
 
     labels_per_class: Budget
-    best: SummaryRow
+    rows: tuple[SummaryRow, ...]
     against_baseline: tuple[Difference, ...]
     against_next: tuple[Difference, ...]
+
+    @property
+    def best(self) -> SummaryRow:
+        return self.rows[0]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 RECORD_VERSION = 1
 
@@ -13,6 +13,12 @@ METRICS = ("accuracy", "nll", "brier", "ece", "ece_mass", "classwise_ece", "smoo
 
 Budget = int | Literal["all"]
 """Labels a class, training and calibration together; "all" is every labelled row outside the test split."""
+
+
+def _all_metrics(found: dict[str, float]) -> dict[str, float]:
+    if set(found) != set(METRICS):
+        raise ValueError(f"the metrics {', '.join(METRICS)} are expected; got {', '.join(found)}")
+    return found
 
 
 class _Frozen(BaseModel):
@@ -40,7 +46,7 @@ class Reliability(_Frozen):
 class CalibratorResult(_Frozen):
     """What one calibrator made of the trial's test logits, how it was fitted, and what is to be said of the fit."""
 
-    metrics: dict[str, float]
+    metrics: Annotated[dict[str, float], AfterValidator(_all_metrics)]
     reliability: Reliability
     fitted: dict[str, Any]
     remarks: tuple[str, ...]

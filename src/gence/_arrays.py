@@ -1,0 +1,35 @@
+"""What metrics and calibrators share at the door: torch or numpy in, and class numbers that fit their columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def as_tensor(values: Tensor | np.ndarray) -> Tensor:
+    """A tensor without gradient; numpy arrays are copied, so that read-only, reversed and foreign-endian ones do."""
+    if isinstance(values, np.ndarray):
+        return torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="), order="C"))
+    return torch.as_tensor(values).detach()
+
+
+def class_numbers(target: Tensor | np.ndarray, scores: Tensor, name: str) -> Tensor:
+    """`target` as int64 `(rows,)`, checked against `scores` `(rows, classes)`, which messages call `name`.
+
+    Raises:
+        ValueError: If the shape does not fit, the numbers are no integers, or one is out of range.
+    """
+    target = as_tensor(target)
+    rows, classes = scores.shape
+    if target.shape != (rows,):
+        raise ValueError(f"target must hold one class number a row, shape ({rows},); got shape {tuple(target.shape)}")
+    if target.is_floating_point() or target.dtype == torch.bool:
+        raise ValueError(f"target must hold class numbers as integers; got {target.dtype}")
+    target = target.to(torch.int64)
+    if not bool(((target >= 0) & (target < classes)).all()):
+        raise ValueError(
+            f"target must lie in 0..{classes - 1} for {classes} columns of {name}; "
+            f"got {target.min().item()}..{target.max().item()}"
+        )
+    return target
