@@ -28,8 +28,10 @@ class ChosenSplits:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence on the splits that are not read, if there are any."""
-        return (f"not used, beside {listing(self.used)}: {listing(self.unused)}",) if self.unused else ()
+        """A sentence on the splits that are not read, if there are any, and on one that stands in for a test split."""
+        unused = (f"not used, beside {listing(self.used)}: {listing(self.unused)}",) if self.unused else ()
+        stands_in = self.test is not None and self.test.lower() != TEST_NAMES[0]
+        return (*unused, f"tested on the {self.test} split, as there is no test split") if stands_in else unused
 
 
 def choose_splits(names: Iterable[str], where: str) -> ChosenSplits:
