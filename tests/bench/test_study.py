@@ -162,8 +162,15 @@ ARGUMENTS = [
 
 
 def start(out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "gence.cli", *ARGUMENTS, "--out", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "gence.cli", *ARGUMENTS, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A suite that runs in the background inherits that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def records(out: Path) -> dict[str, bytes]:
