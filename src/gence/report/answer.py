@@ -28,7 +28,7 @@ def verdict(answer: Answer) -> Verdict:
     return Verdict(
         budget=budget_label(answer.labels_per_class),
         winner=headline(best.loss, best.calibrator),
-        sentences=(_against_baseline(answer, answer.rows), _against_next(answer, answer.rows)),
+        sentences=(_against_baseline(answer), _against_next(answer)),
         line=_line(answer),
     )
 
@@ -80,7 +80,7 @@ def nll_difference(differences: Iterable[Difference]) -> Difference | None:
     return next((d for d in differences if d.metric == "nll"), None)
 
 
-def _against_baseline(answer: Answer, rows: Sequence[SummaryRow]) -> str:
+def _against_baseline(answer: Answer) -> str:
     best = answer.best
     start = f"With {budget_label(answer.labels_per_class)}, "
     if (best.loss, best.calibrator) == BASELINE:
@@ -90,7 +90,7 @@ def _against_baseline(answer: Answer, rows: Sequence[SummaryRow]) -> str:
             f"{_seeds(best.seeds)}), and nothing else tried here comes below it."
         )
     start += f"{combination_label(best.loss, best.calibrator)} has the lowest test NLL, {_value(best, 'nll')}"
-    baseline = row_of(rows, BASELINE, answer.labels_per_class)
+    baseline = row_of(answer.rows, BASELINE, answer.labels_per_class)
     difference = nll_difference(answer.against_baseline)
     if baseline is None or difference is None:
         return (
@@ -104,14 +104,14 @@ def _against_baseline(answer: Answer, rows: Sequence[SummaryRow]) -> str:
     )
 
 
-def _against_next(answer: Answer, rows: Sequence[SummaryRow]) -> str:
+def _against_next(answer: Answer) -> str:
     difference = nll_difference(answer.against_next)
     if difference is None:
-        if any(row.labels_per_class == answer.labels_per_class and row.loss != answer.best.loss for row in rows):
+        if any(row.labels_per_class == answer.labels_per_class and row.loss != answer.best.loss for row in answer.rows):
             return "No trial of another loss with the same seeds has finished, so the losses cannot be told apart yet."
         return "Only one loss was trained, so these trials say nothing about the choice of the loss."
     estimate = difference.estimate
-    second = row_of(rows, difference.second, answer.labels_per_class)
+    second = row_of(answer.rows, difference.second, answer.labels_per_class)
     value = f" at {_value(second, 'nll')}" if second is not None else ""
     start = (
         "Against the best combination that trains with another loss, "
