@@ -1,13 +1,41 @@
-"""Cheap checks at the door of every loss: shapes and settings, never values (those would stall an accelerator)."""
+"""Cheap checks at the door of every loss: shapes and settings, and values where a look at them costs nothing."""
 
 from __future__ import annotations
 
-from typing import get_args
+import math
+from typing import Any, get_args
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
+from gence.losses._cautions import say_ranks_apart
 from gence.losses.cross_entropy import Reduction, class_dim
+
+
+def value_of(number: Tensor) -> float | None:
+    """The value of a tensor of one element; None where there is none to be had for nothing.
+
+    That is on an accelerator, which would stall, in a graph being compiled, and under `vmap` or on fake tensors.
+    """
+    if number.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    try:
+        return number.item()
+    except RuntimeError:
+        return None
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise ValueError if there is no such reduction."""
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}; got {reduction!r}")
+
+
+def check_strength(strength: float) -> None:
+    """Raise ValueError if it is no finite number."""
+    if not -math.inf < strength < math.inf:
+        raise ValueError(f"strength must be a finite number, 1 for GenCE and 0 for cross-entropy; got {strength}")
 
 
 def check_loss_arguments(
@@ -19,8 +47,7 @@ def check_loss_arguments(
     label_smoothing: float = 0.0,
 ) -> None:
     """Raise ValueError, naming argument, expectation, value and cure, where `F.cross_entropy` could not go on."""
-    if reduction not in get_args(Reduction):
-        raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}; got {reduction!r}")
+    check_reduction(reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing}")
     if input.dim() == 0 or not input.is_floating_point():
@@ -51,3 +78,39 @@ def check_loss_arguments(
         raise ValueError(
             f"weight must have one entry a class, shape ({input.shape[axis]},); got shape {tuple(weight.shape)}"
         )
+    if target.shape != input.shape:
+        _check_class_numbers(target, input.shape[axis], ignore_index)
+
+
+def _check_class_numbers(target: Tensor, num_classes: int, ignore_index: int) -> None:
+    """On an accelerator PyTorch's own assertion on the device catches these."""
+    wrong = ((target < 0) | (target >= num_classes)) & (target != ignore_index)
+    if value_of(wrong.any()):
+        place = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"target must hold class numbers from 0 to {num_classes - 1}, as input has {num_classes} classes, or "
+            f"ignore_index={ignore_index}; got {int(target[tuple(place)])} at {place}: mend that label, or give rows "
+            "that do not count the ignore_index"
+        )
+
+
+def check_process_group(process_group: Any) -> None:
+    """Raise ValueError if this is no process group, or one that this process is not in."""
+    if not isinstance(process_group, dist.ProcessGroup):
+        raise ValueError(
+            "process_group must be a torch.distributed.ProcessGroup, such as torch.distributed.group.WORLD after "
+            f"init_process_group; got {process_group!r}"
+        )
+    if dist.get_rank(process_group) < 0:
+        raise ValueError(
+            "process_group must contain this process; got one that does not: give each rank the group it belongs to"
+        )
+
+
+def caution_of_ranks_apart(cure: str) -> None:
+    """Warn once if there are several ranks, also where a loss is compiled."""
+    if torch.compiler.is_compiling():
+        from gence.losses._traced_cautions import say_ranks_apart as say
+    else:
+        say = say_ranks_apart
+    say(cure)

@@ -20,6 +20,11 @@ def class_dim(input: Tensor) -> int:
     return 0 if input.dim() == 1 else 1
 
 
+def along(vector: Tensor, scores: Tensor) -> Tensor:
+    """One number a class, `(C)`, shaped to be combined with `scores` along its class axis."""
+    return vector.view([-1 if d == class_dim(scores) else 1 for d in range(scores.dim())])
+
+
 def has_probability_targets(input: Tensor, target: Tensor) -> bool:
     """Whether the targets are class probabilities; PyTorch's rule is that they then have the shape of the input."""
     return input.shape == target.shape
@@ -71,6 +76,11 @@ def cross_entropy_of_scores(
     if has_probability_targets(scores, target):
         return _soft(scores, target, weight, reduction, label_smoothing, axis)
     target = target.long()  # a uint8 as index would be taken for a mask
+    if scores.dim() > 2 and torch.are_deterministic_algorithms_enabled():
+        # PyTorch has no deterministic nll_loss of images on CUDA; of rows it has.
+        rows = scores.movedim(axis, -1).flatten(0, -2)
+        loss = cross_entropy_of_scores(rows, target.flatten(), weight, ignore_index, reduction, label_smoothing)
+        return loss.view(target.shape) if reduction == "none" else loss
     hard = F.nll_loss(scores, target, weight, ignore_index=ignore_index, reduction=reduction)
     if label_smoothing == 0.0:
         return hard
@@ -85,7 +95,7 @@ def _soft(
     target = target.to(torch.promote_types(scores.dtype, target.dtype))
     if label_smoothing > 0.0:
         target = target * (1.0 - label_smoothing) + label_smoothing / num_classes
-    terms = -target * scores if weight is None else -target * scores * _along(weight, scores, axis)
+    terms = -target * scores if weight is None else -target * scores * along(weight, scores)
     rows = terms.sum(axis)
     if reduction == "none":
         return rows
@@ -98,7 +108,7 @@ def _spread(
 ) -> Tensor:
     """The smoothing term: minus the sum of the scores over the classes, reduced as the hard term is."""
     ignored = target == ignore_index
-    terms = -scores if weight is None else -scores * _along(weight, scores, axis)
+    terms = -scores if weight is None else -scores * along(weight, scores)
     rows = terms.sum(axis).masked_fill(ignored, 0.0)
     if reduction == "none":
         return rows
@@ -107,7 +117,3 @@ def _spread(
     if weight is None:
         return rows.sum() / (~ignored).sum()
     return rows.sum() / weight[target.masked_fill(ignored, 0)].masked_fill(ignored, 0.0).sum()
-
-
-def _along(weight: Tensor, scores: Tensor, axis: int) -> Tensor:
-    return weight.view([-1 if d == axis else 1 for d in range(scores.dim())])

@@ -1,0 +1,45 @@
+"""Cautions, said once: where a batch is too small a part of the whole for its class mass to be what is wanted."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch.distributed as dist
+
+_said: set[object] = set()
+
+
+def say_ranks_apart(cure: str) -> int:
+    """Warn, once for each cure, if there are several ranks: each then normalises by its own rows.
+
+    Returns how many warnings this is, as a compiler must be able to take the call for a constant.
+    """
+    if cure in _said or not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() < 2:
+        return 0
+    _said.add(cure)
+    _say(
+        f"torch.distributed runs with {dist.get_world_size()} ranks, and GenCE was given no process_group: each rank "
+        f"takes the class mass over its own rows, which is another loss than that of the whole batch; {cure}"
+    )
+    return 1
+
+
+def of_few_rows(rows: int, classes: int) -> None:
+    """Warn, once for each number of classes, of a batch with fewer rows than classes."""
+    if 0 < rows < classes and classes not in _said:
+        _said.add(classes)
+        say_few_rows(rows, classes)
+
+
+def say_few_rows(rows: int, classes: int) -> None:
+    """The caution itself."""
+    _say(
+        f"GenCE was given a batch of {rows} rows that count, and there are {classes} classes: a class mass over so few "
+        "rows is no estimate of the model's marginal, and training on it can break accuracy and calibration; use "
+        f"larger batches, GenCELoss(class_mass=gence.MovingClassMass({classes})), or exact accumulation with "
+        "gence.class_mass"
+    )
+
+
+def _say(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=2)
