@@ -10,14 +10,23 @@ needs the extra: `pip install 'gence[lab]'`.
 
 from gence import calibration, losses, metrics
 from gence._errors import InputError
-from gence.losses import GenCELoss, generative_cross_entropy
+from gence.losses import (
+    GenCELoss,
+    MovingClassMass,
+    class_mass,
+    generative_binary_cross_entropy_with_logits,
+    generative_cross_entropy,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "GenCELoss",
     "InputError",
+    "MovingClassMass",
     "calibration",
+    "class_mass",
+    "generative_binary_cross_entropy_with_logits",
     "generative_cross_entropy",
     "losses",
     "metrics",

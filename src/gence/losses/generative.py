@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
-from gence.losses._checks import check_loss_arguments
+from gence.losses._cautions import of_few_rows, say_few_rows
+from gence.losses._checks import caution_of_ranks_apart, check_loss_arguments, check_strength, value_of
+from gence.losses.class_mass import ClassMass
 from gence.losses.cross_entropy import (
     Reduction,
     class_dim,
     computing_dtype,
     cross_entropy_of_scores,
+    has_probability_targets,
     result_dtype,
     valid_rows,
 )
+from gence.losses.moving import MovingClassMass
+from gence.losses.parts import share_of_whole
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+
+_CURE = "pass process_group=torch.distributed.group.WORLD"
 
 
 def generative_cross_entropy(
@@ -27,6 +40,8 @@ def generative_cross_entropy(
     label_smoothing: float = 0.0,
     *,
     strength: float = 1.0,
+    class_mass: ClassMass | MovingClassMass | None = None,
+    process_group: ProcessGroup | None = None,
 ) -> Tensor:
     r"""`F.cross_entropy` in every argument, with log q replaced by log q - strength * log m.
 
@@ -41,6 +56,20 @@ def generative_cross_entropy(
     log-likelihood instead. One row with NaN makes the result NaN; an ignored row may hold NaN without changing the
     value, but its own gradient is then NaN, as in `F.cross_entropy`.
 
+    Where the rows are a part of the batch that is meant, `class_mass` or `process_group` says so:
+
+    - `class_mass=total`, the sum of `gence.class_mass` over all parts: the result is this part's share of the loss of
+      the whole; shares and their gradients add up to it exactly. With `"none"`, the rows add up to that of `"sum"`.
+    - `process_group=g`: every rank gets the loss over the rows of all ranks, by one all_reduce in forward and none in
+      backward. The gradient is that of its own rows times the number of ranks, so that the average that
+      DistributedDataParallel or FSDP takes is the gradient of one process with all rows. With `"none"` a rank gets the
+      terms of its own rows, and their gradient is not multiplied.
+    - both: as the first, with a total over all parts of all ranks (`total.all_reduce(g)`), and the gradient multiplied.
+    - `class_mass=MovingClassMass(...)`: an estimate in the place of the mass of the batch, for batches with fewer rows
+      than classes. With `weight`, `"mean"` divides by the expected weight of as many rows.
+
+    The second derivative is right without these two arguments only: with them the sums are constants.
+
     Args:
         input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`; with K axes more, every position is a row.
         target: Class numbers, int64, `()`, `(N)` or `(N, d1, ..., dK)`; or class probabilities, the shape of `input`.
@@ -50,13 +79,19 @@ def generative_cross_entropy(
         label_smoothing: Share of the target spread evenly over the classes, in [0, 1].
         strength: How much of log m is taken off: 0 is cross-entropy, 1 is GenCE. Other values are for study; above 1
             the loss is no proper score.
+        class_mass: The sums of the whole that these rows are a part of, or an estimate of them.
+        process_group: The ranks that each hold a part, none or uneven numbers of rows included.
 
     Returns:
         A scalar, or the shape of the rows for `"none"`, in the dtype that `F.cross_entropy` would give. Half precision
         is computed in float32.
 
     Raises:
-        ValueError: If shapes, dtypes or settings do not fit together.
+        ValueError: If shapes, dtypes or settings do not fit together, a class number is out of range, or `class_mass`
+            is of other classes or settings.
+
+    Warns:
+        UserWarning: Once, if neither argument is given and there are several ranks, or fewer rows than classes.
 
     Example:
         >>> logits = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -70,14 +105,42 @@ def generative_cross_entropy(
         Zhan, Zhou and Shen, arXiv 2604.06689. The decomposition into cross-entropy plus
         :math:`\sum_k \frac{n_k}{|V|} \log m_k` is its equation 5 (first version).
     """
+    settings = (weight, ignore_index, reduction, label_smoothing, strength)
+    loss = _generative(input, target, *settings, class_mass, process_group)
+    if class_mass is None and process_group is None and strength != 0.0:
+        caution_of_ranks_apart(_CURE)
+        if not torch.compiler.is_compiling():
+            of_few_rows(count_rows(input, target, ignore_index), input.shape[class_dim(input)])
+    return loss
+
+
+def _generative(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: Reduction,
+    label_smoothing: float,
+    strength: float,
+    class_mass: ClassMass | MovingClassMass | None,
+    process_group: ProcessGroup | None,
+) -> Tensor:
     check_loss_arguments(input, target, weight, ignore_index, reduction, label_smoothing)
-    if not -math.inf < strength < math.inf:
-        raise ValueError(f"strength must be a finite number, 1 for GenCE and 0 for cross-entropy; got {strength}")
+    check_strength(strength)
+    if not isinstance(class_mass, ClassMass | MovingClassMass | None):
+        raise ValueError(
+            "class_mass must be a ClassMass (the sum of gence.class_mass over the parts of a batch) or a "
+            f"gence.MovingClassMass; got {type(class_mass).__name__}"
+        )
     log_q = input.log_softmax(class_dim(input), dtype=computing_dtype(input))
-    scores = log_q
-    if strength != 0.0:
-        scores = log_q - strength * log_class_mass(log_q, valid_rows(input, target, ignore_index))
-    loss = cross_entropy_of_scores(scores, target, weight, ignore_index, reduction, label_smoothing)
+    settings = (weight, ignore_index, reduction, label_smoothing)
+    if class_mass is not None or process_group is not None:
+        loss = share_of_whole(log_q, target, *settings, strength, class_mass, process_group)
+    else:
+        scores = log_q
+        if strength != 0.0:
+            scores = log_q - strength * log_class_mass(log_q, valid_rows(input, target, ignore_index))
+        loss = cross_entropy_of_scores(scores, target, *settings)
     return loss.to(result_dtype(input, target))
 
 
@@ -100,6 +163,13 @@ def log_class_mass(log_q: Tensor, valid: Tensor) -> Tensor:
     return (total.logsumexp(rows, keepdim=True) if rows else total) - count.to(log_q.dtype).log()
 
 
+def count_rows(input: Tensor, target: Tensor, ignore_index: int) -> int:
+    """How many rows count; where a look would stall an accelerator, how many there are."""
+    valid = valid_rows(input, target, ignore_index)
+    count = value_of(valid.sum())
+    return valid.numel() if count is None else int(count)
+
+
 class GenCELoss(nn.Module):
     """`nn.CrossEntropyLoss` with GenCE in the place of cross-entropy; see `generative_cross_entropy` for the terms.
 
@@ -111,6 +181,10 @@ class GenCELoss(nn.Module):
         reduction: `"none"`, `"mean"` or `"sum"`.
         label_smoothing: Share of the target spread evenly over the classes, in [0, 1].
         strength: 1 for GenCE, 0 for cross-entropy.
+        class_mass: A `MovingClassMass`, for batches with fewer rows than classes; it becomes a part of this module.
+        process_group: The ranks over which a batch is spread.
+
+    Calling it with `class_mass=total` gives a part's share of a batch, for that call.
 
     Example:
         >>> loss = GenCELoss(label_smoothing=0.1)
@@ -128,27 +202,55 @@ class GenCELoss(nn.Module):
         label_smoothing: float = 0.0,
         *,
         strength: float = 1.0,
+        class_mass: MovingClassMass | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         super().__init__()
+        if class_mass is not None and not isinstance(class_mass, MovingClassMass):
+            raise ValueError(
+                f"class_mass of the module must be a MovingClassMass; got {type(class_mass).__name__}: give the total "
+                "of a batch when you call the loss, loss(logits, target, class_mass=total)"
+            )
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         self.label_smoothing = label_smoothing
         self.strength = strength
+        self.class_mass = class_mass
+        self.process_group = process_group
+        self._seen: Tensor | None = None
+        self._warned = False
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return generative_cross_entropy(
-            input,
-            target,
-            self.weight,
-            self.ignore_index,
-            self.reduction,
-            self.label_smoothing,
-            strength=self.strength,
-        )
+    def forward(self, input: Tensor, target: Tensor, class_mass: ClassMass | None = None) -> Tensor:
+        mass = self.class_mass if class_mass is None else class_mass
+        settings = (self.weight, self.ignore_index, self.reduction, self.label_smoothing, self.strength)
+        loss = _generative(input, target, *settings, mass, self.process_group)
+        if mass is None and self.process_group is None and self.strength != 0.0:
+            caution_of_ranks_apart(_CURE)
+            if not (self._warned or torch.compiler.is_compiling()):
+                self._look_for_few_rows(input, target)
+        return loss
+
+    def _look_for_few_rows(self, input: Tensor, target: Tensor) -> None:
+        rows, classes = count_rows(input, target, self.ignore_index), self._classes_seen(input, target)
+        if 0 < rows < classes:
+            self._warned = True
+            say_few_rows(rows, classes)
+
+    def _classes_seen(self, input: Tensor, target: Tensor) -> int:
+        """In all batches so far; the number of columns where the labels are probabilities or lie on an accelerator."""
+        num_classes = input.shape[class_dim(input)]
+        if has_probability_targets(input, target) or target.device.type != "cpu":
+            return num_classes
+        if self._seen is None or len(self._seen) != num_classes:
+            self._seen = torch.zeros(num_classes, dtype=torch.bool)
+        labels = target.long().flatten()
+        self._seen[labels[labels != self.ignore_index]] = True
+        return int(self._seen.sum())
 
     def extra_repr(self) -> str:
+        group = "" if self.process_group is None else f", ranks={dist.get_world_size(self.process_group)}"
         return (
             f"ignore_index={self.ignore_index}, reduction={self.reduction!r}, "
-            f"label_smoothing={self.label_smoothing}, strength={self.strength}"
+            f"label_smoothing={self.label_smoothing}, strength={self.strength}{group}"
         )

@@ -1,0 +1,86 @@
+"""GenCE of rows that are a part of a whole: of an accumulated batch, of one spread over ranks, or of all the data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gence.losses._checks import check_process_group
+from gence.losses.class_mass import ClassMass, sums_of
+from gence.losses.cross_entropy import (
+    Reduction,
+    along,
+    class_dim,
+    cross_entropy_of_scores,
+    has_probability_targets,
+    valid_rows,
+)
+from gence.losses.moving import MovingClassMass
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+
+def share_of_whole(
+    log_q: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: Reduction,
+    label_smoothing: float,
+    strength: float,
+    class_mass: ClassMass | MovingClassMass | None,
+    process_group: ProcessGroup | None,
+) -> Tensor:
+    """The loss of rows that are a part of a whole, given the sums of the whole, which are constants to autograd.
+
+    The gradient of the whole with respect to one row holds, besides that of the row's own term, that of
+    `strength * sum_k w_k log S_k` (w the weighted label sums and S the sums of q, over the whole). With S fixed it is
+    that of `strength * sum_k r_k q_ik` with r = w / S, here called the pull: it joins the row with value 0.
+    """
+    settings = (weight, ignore_index, label_smoothing)
+    weight = None if weight is None else weight.to(log_q.dtype)
+    if process_group is not None:
+        check_process_group(process_group)
+    all_terms = None
+    if isinstance(class_mass, ClassMass):
+        class_mass.check_is_for(log_q.shape[class_dim(log_q)], *settings)
+        whole = mass = class_mass.to(log_q)
+    else:
+        whole = sums_of(log_q, target, *settings)
+        if process_group is not None:
+            own_terms = cross_entropy_of_scores(log_q.detach(), target, weight, ignore_index, "sum", label_smoothing)
+            whole, all_terms = whole.all_reduce_with(own_terms, process_group)
+        mass = whole if class_mass is None else class_mass(whole)
+
+    scores = log_q - strength * along(mass.log_mass, log_q)
+    terms = cross_entropy_of_scores(scores, target, weight, ignore_index, "none", label_smoothing)
+    log_r = _weighted(mass.label_share, weight, label_smoothing).log() - mass.log_mass
+    pull = (log_q + along(log_r, log_q)).exp().sum(class_dim(log_q))
+    pull = pull.masked_fill(~valid_rows(log_q, target, ignore_index).squeeze(class_dim(log_q)), 0.0)
+    terms = terms + strength * (pull - pull.detach())
+    if reduction == "none":
+        return terms
+    divisor = torch.ones_like(mass.rows)
+    if reduction == "mean":
+        # PyTorch divides the mean over class probabilities by the number of rows, weighted or not.
+        soft = has_probability_targets(log_q, target)
+        divisor = mass.rows if weight is None or soft else (weight * mass.label_sums).sum()
+    share = terms.sum() / divisor
+    if process_group is None:
+        return share
+    value = share
+    if all_terms is not None:
+        class_term = whole.rows * (_weighted(whole.label_share, weight, label_smoothing) * mass.log_mass).sum()
+        value = (all_terms + strength * class_term) / divisor
+    of_all_ranks = dist.get_world_size(process_group) * share
+    return value.detach() + (of_all_ranks - of_all_ranks.detach())
+
+
+def _weighted(label_share: Tensor, weight: Tensor | None, label_smoothing: float) -> Tensor:
+    """What a class counts for in the sum of the terms, per row."""
+    smoothed = (1.0 - label_smoothing) * label_share + label_smoothing / len(label_share)
+    return smoothed if weight is None else weight * smoothed
