@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gence import cli
+from gence.losses import catalogue
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ("--labels-per-class", "4", "--seeds", "1", "--epochs", "1", "--workers", "1")
@@ -47,10 +48,34 @@ def test_compare_leaves_a_page_a_table_and_a_record_a_trial_and_prints_the_answe
         (loss, calibrator) for loss in ("ce", "gence") for calibrator in ("none", "temperature", "ats")
     ]
     assert ",".join(rows[0]) == (
-        "data,model,loss,calibrator,labels_per_class,seed,accuracy,nll,brier,ece,ece_mass,classwise_ece,smooth_ece,"
-        "aurc,seconds"
+        "data,model,loss,calibrator,labels_per_class,batch_size,seed,accuracy,nll,brier,ece,ece_mass,classwise_ece,"
+        "smooth_ece,aurc,seconds"
     )
     assert "gence compare digits --losses ce,gence" in (folder / "report.html").read_text()
+
+
+def test_batch_sizes_are_compared_small_ones_first(run: Run, tmp_path: Path) -> None:
+    # Of 4 labels a class 30 rows are trained on: three batches, or one.
+    flags = ("--losses", "ce", "--model", "mlp", "--batch-size", "30,10", *QUICK, "--out", "d")
+    status, out, errors = run("compare", "digits", *flags)
+    assert status == 0, errors
+    assert [line.partition(":")[0] for line in out.splitlines()[:2]] == ["batches of 10", "batches of 30"]
+    with open(tmp_path / "d/results.csv", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["calibrator"] == "none"]
+    assert [row["batch_size"] for row in rows] == ["10", "30"]
+    assert rows[0]["nll"] != rows[1]["nll"]
+    assert "Accuracy, NLL and ECE against batch size" in (tmp_path / "d/report.html").read_text()
+
+
+@pytest.mark.parametrize(("sizes", "named"), [("30", ""), ("10,30", ", batches of 30")])
+def test_a_trial_that_fails_is_named_with_its_batch_size_where_there_are_several(
+    run: Run, monkeypatch: pytest.MonkeyPatch, sizes: str, named: str
+) -> None:
+    broken = {"focal": catalogue.Entry("broken", "", lambda: lambda z, y: z.sum() * float("nan"))}
+    monkeypatch.setattr(catalogue, "CATALOGUE", catalogue.CATALOGUE | broken)
+    status, out, errors = run("compare", "digits", "--losses", "focal", "--model", "mlp", "--batch-size", sizes, *QUICK)
+    assert (status, out) == (1, "")
+    assert f"gence: the trial focal, 4 labels a class{named}, seed 0 failed: FloatingPointError" in errors
 
 
 def test_run_reads_a_spec_and_report_makes_page_and_table_again(run: Run, tmp_path: Path) -> None:
@@ -117,6 +142,13 @@ WRONG: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("compare", "digits", "--labels-per-class", "10,x"), ("--labels-per-class", "'x'", "whole numbers or 'all'")),
     (("compare", "digits", "--labels-per-class", "1"), ("at least 2 labels per class", "got 1")),
     (("compare", "digits", "--labels-per-class", "5000"), ("5000 labels per class", "at most")),
+    (("compare", "digits", "--batch-size", "8,x"), ("--batch-size: whole numbers, separated", "expected; got 'x'")),
+    (("compare", "digits", "--batch-size", "all"), ("--batch-size", "got 'all'")),
+    (("compare", "digits", "--batch-size", ","), ("training.batch_size is empty",)),
+    (("compare", "digits", "--batch-size", "1"), ("training.batch_size", "greater than or equal to 2; got 1")),
+    (("compare", "digits", "--batch-size", "8,8"), ("training.batch_size names 8 twice",)),
+    (("compare", "digits", "--batch-size", "99,100"), ("batch sizes 99 and 100", "80 training rows", "keep one")),
+    (("compare", "digit_pairs", "--image-size", "8"), ("digit_pairs: an image size was given", "leave it out")),
     (("compare", "digits", "--sedes", "3"), ("--sedes", "--seeds")),
     (("compare", "digits", "--workers", "0"), ("workers must be at least 1; got 0",)),
     (("compare",), ("DATA",)),
@@ -170,7 +202,16 @@ def test_without_a_command_the_help_is_shown(run: Run) -> None:
 def test_help_names_every_flag_and_version_is_one_line(run: Run) -> None:
     status, out, _ = run("compare", "--help")
     assert status == 0
-    for flag in ("--target", "--losses", "--labels-per-class", "--seeds", "--model", "--epochs", "--workers", "--out"):
+    for flag in (
+        "--target",
+        "--losses",
+        "--labels-per-class",
+        "--seeds",
+        "--model",
+        "--epochs",
+        "--batch-size",
+        "--out",
+    ):
         assert flag in out
     assert run("--version")[1].startswith("gence 0.")
 

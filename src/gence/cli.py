@@ -24,7 +24,7 @@ try:
 
     from gence import __version__
     from gence._errors import InputError
-    from gence.bench.records import load_study
+    from gence.bench.records import Cell, load_study
     from gence.bench.spec import Spec, parse_spec, read_spec
     from gence.bench.stats import summarize
     from gence.bench.study import Progress as StudyProgress
@@ -66,8 +66,8 @@ def compare(
         str,
         typer.Argument(
             metavar="DATA",
-            help="digits, a folder of images (one subfolder a class), a .csv or .parquet table, an .npz with X and y, "
-            "a folder of Hugging Face parquet files, or hf:org/name[:config].",
+            help="digits, digit_pairs, a folder of images (one subfolder a class), a .csv or .parquet table, an .npz "
+            "with X and y, a folder of Hugging Face parquet files, or hf:org/name[:config].",
         ),
     ],
     target: Annotated[str | None, typer.Option(help="The label column of a table.", show_default=False)] = None,
@@ -89,10 +89,17 @@ def compare(
     image_size: Annotated[
         int | None, typer.Option(help="Resize images to this height and width.", show_default=False)
     ] = None,
+    batch_size: Annotated[
+        str | None,
+        typer.Option(help="Rows a batch: one number, or several to compare, separated by commas.", show_default="32"),
+    ] = None,
     workers: _Workers = None,
     out: _Out = None,
 ) -> None:
     """Train every loss on the same few labels, calibrate, and report which is best and whether that is real."""
+    training: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    if batch_size is not None:
+        training["batch_size"] = [_size(word) for word in _words(batch_size)]
     content: dict[str, Any] = {
         "data": data,
         "target": target,
@@ -100,7 +107,7 @@ def compare(
         "losses": _words(losses),
         "seeds": seeds,
         "model": model,
-        "training": {} if epochs is None else {"epochs": epochs},
+        "training": training,
     }
     if labels_per_class is not None:
         content["labels_per_class"] = [_budget(word) for word in _words(labels_per_class)]
@@ -168,7 +175,7 @@ def _run(spec: Spec, folder: Path, workers: int | None) -> None:
 
     def show(progress: StudyProgress) -> None:
         cell = progress.cell
-        name = f"{cell.loss}, {cell.labels_per_class} labels, seed {cell.seed}" if cell else "training"
+        name = _place(cell, spec, "labels") if cell else "training"
         name = "done" if progress.done == progress.total else name
         if cell is None:
             bar.start()
@@ -189,13 +196,17 @@ def _run(spec: Spec, folder: Path, workers: int | None) -> None:
         print(f"Stopped. {kept} finished trials are kept in {folder}; go on with:\n  {command}", file=sys.stderr)
         sys.exit(130)
     for failure in failures:
-        cell = failure.cell
-        place = f"{cell.loss}, {cell.labels_per_class} labels a class, seed {cell.seed}"
+        place = _place(failure.cell, spec, "labels a class")
         print(f"gence: the trial {place} failed: {failure.reason}", file=sys.stderr)
     if study.records:
         _report(folder)
     if failures:
         sys.exit(1)
+
+
+def _place(cell: Cell, spec: Spec, unit: str) -> str:
+    batches = f", batches of {cell.batch_size}" if len(spec.training.batch_size) > 1 else ""
+    return f"{cell.loss}, {cell.labels_per_class} {unit}{batches}, seed {cell.seed}"
 
 
 def _report(folder: Path) -> None:
@@ -214,9 +225,17 @@ def _words(text: str) -> list[str]:
 
 
 def _budget(word: str) -> int | str:
-    if word != "all" and not re.fullmatch(r"\d{1,9}", word):
-        raise InputError(f"--labels-per-class: whole numbers or 'all', separated by commas, are expected; got {word!r}")
-    return word if word == "all" else int(word)
+    return word if word == "all" else _number(word, "--labels-per-class: whole numbers or 'all'")
+
+
+def _size(word: str) -> int:
+    return _number(word, "--batch-size: whole numbers")
+
+
+def _number(word: str, expected: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", word):
+        raise InputError(f"{expected}, separated by commas, are expected; got {word!r}")
+    return int(word)
 
 
 def _folder_name(data: str) -> str:

@@ -20,6 +20,61 @@ def test_the_grid_is_every_budget_loss_and_seed_in_order(table: LabelledData) ->
     assert len({trial.key for trial in plan(spec, table)}) == 8
 
 
+def test_batch_sizes_run_from_small_to_large_within_a_budget_and_each_has_its_recipe_and_key(
+    table: LabelledData,
+) -> None:
+    spec = Spec(data="x", losses=("ce",), labels_per_class=("all", 20), seeds=1, training=batches(24, 8))
+    trials = plan(spec, table)
+    assert [(t.cell.labels_per_class, t.cell.batch_size) for t in trials] == [
+        (20, 8),
+        (20, 24),
+        ("all", 8),
+        ("all", 24),
+    ]
+    assert [t.recipe.batch_size for t in trials] == [8, 24, 8, 24]
+    assert len({t.key for t in trials}) == 4
+    rows = [choose_rows(table, t.cell, t.test_fraction, t.calibration_fraction) for t in trials[:2]]
+    assert np.array_equal(rows[0].train, rows[1].train)
+    assert [t.recipe.epochs for t in trials[:2]] == [50, 150]  # 300 updates: 48 training rows are six batches, or two
+
+
+def test_one_batch_size_and_a_list_of_it_are_the_same_trials(table: LabelledData) -> None:
+    one, listed = (plan(Spec(data="x", training=batches(size)), table) for size in (16, [16]))
+    assert one == listed
+
+
+@pytest.mark.parametrize(
+    ("budget", "sizes", "message"),
+    [
+        (
+            10,
+            (64, 8, 32),
+            r"batch sizes 32 and 64 give the same batches \(1 an epoch\) of the 24 training rows with 10",
+        ),
+        (
+            10,
+            (9, 10),
+            r"batch sizes 9 and 10 give the same batches \(2 an epoch\) .* 10 labels per class, which would run",
+        ),
+        (
+            10,
+            (25, 64, 32),
+            "batch sizes 25, 32 and 64 give the same .* keep one of these sizes, or ask for more labels$",
+        ),
+        ("all", (200, 300), "of the 144 training rows with all labels, .* twice; keep one of these sizes$"),
+    ],
+)
+def test_batch_sizes_that_give_the_same_batches_are_refused(
+    table: LabelledData, budget: int, sizes: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        plan(Spec(data="x", labels_per_class=(budget,), training=batches(sizes)), table)
+
+
+def batches(*sizes) -> TrainingSpec:
+    return TrainingSpec(batch_size=sizes[0] if len(sizes) == 1 else sizes)
+
+
 def test_every_loss_has_the_same_rows_and_no_row_is_in_two_parts(table: LabelledData) -> None:
     spec = Spec(data="x", labels_per_class=(10,), seeds=2)
     chosen: dict[int, list] = {0: [], 1: []}
@@ -84,6 +139,7 @@ def test_the_key_changes_with_all_that_decides_the_outcome_and_with_nothing_else
         keys(other),
         keys(training=TrainingSpec(epochs=1)),
         keys(training=TrainingSpec(learning_rate=0.1)),
+        keys(training=TrainingSpec(batch_size=8)),
         keys(calibrators=("none",)),
         keys(calibration_fraction=0.3),
         keys(test_fraction=0.4),

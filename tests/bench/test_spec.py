@@ -54,6 +54,16 @@ def test_a_toml_file_with_every_key_is_read(tmp_path: Path) -> None:
     )
 
 
+def test_a_batch_size_is_one_number_or_a_list() -> None:
+    def parse(batch_size: Any) -> Spec:
+        return parse_spec({"data": "digits", "training": {"batch_size": batch_size}}, "here")
+
+    assert parse(16) == parse([16])
+    assert parse(16).sha256() == parse([16]).sha256()
+    assert parse([8, 128, 32]).training.batch_size == (8, 128, 32)
+    assert Spec(data="digits").training.batch_size == (32,)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -92,6 +102,27 @@ def test_a_toml_file_with_every_key_is_read(tmp_path: Path) -> None:
         (
             {"data": "digits", "training": {"learning_rate": float("inf")}},
             "learning_rate: input should be a finite",
+        ),
+        (
+            {"data": "digits", "training": {"batch_size": 1}},
+            "training.batch_size.0: input should be greater than or equal to 2; got 1",
+        ),
+        (
+            {"data": "digits", "training": {"batch_size": [8, 1]}},
+            "training.batch_size.1: input should be greater than or equal to 2; got 1",
+        ),
+        ({"data": "digits", "training": {"batch_size": "8"}}, "batch_size.0: input should be a valid integer; got '8'"),
+        (
+            {"data": "digits", "training": {"batch_size": True}},
+            "batch_size.0: input should be a valid integer; got True",
+        ),
+        (
+            {"data": "digits", "training": {"batch_size": []}},
+            "training.batch_size is empty; name at least one, or leave",
+        ),
+        (
+            {"data": "digits", "training": {"batch_size": [8, 32, 8]}},
+            "training.batch_size names 8 twice; name everything",
         ),
         ({"data": "digits", "version": 2}, "version: input should be 1; got 2"),
     ],

@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gence.bench.records import METRICS, CalibratorResult, Cell, Reliability, Study, TrialRecord
+from gence.bench.records import (
+    METRICS,
+    RECORD_VERSION,
+    CalibratorResult,
+    Cell,
+    Reliability,
+    Setting,
+    Study,
+    TrialRecord,
+)
 from gence.bench.stats import estimate, summarize
 
 
-def record(loss: str, seed: int, nll: dict[str, float], *, budget: int | str = 10) -> TrialRecord:
+def record(loss: str, seed: int, nll: dict[str, float], *, budget: int | str = 10, batch_size: int = 32) -> TrialRecord:
     results = {
         name: CalibratorResult(
             metrics={metric: value if metric == "nll" else 0.5 + seed / 100 for metric in METRICS},
@@ -21,9 +30,17 @@ def record(loss: str, seed: int, nll: dict[str, float], *, budget: int | str = 1
         )
         for name, value in nll.items()
     }
-    cell = Cell.model_validate({"data": "d", "model": "m", "loss": loss, "labels_per_class": budget, "seed": seed})
+    place = {
+        "data": "d",
+        "model": "m",
+        "loss": loss,
+        "labels_per_class": budget,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    cell = Cell.model_validate(place)
     return TrialRecord(
-        version=1, key="k", spec_hash="s", cell=cell, training={}, data={}, results=results,
+        version=RECORD_VERSION, key="k", spec_hash="s", cell=cell, training={}, data={}, results=results,
         seconds={"train": 2.0, "predict": 1.0}, environment={}, finished_at="now", logits_file="l",
     )  # fmt: skip
 
@@ -118,13 +135,34 @@ def test_rows_are_sorted_by_budget_then_nll_and_pool_the_reliability_of_the_seed
         for s in (0, 1)
     ]
     summary = summarize(study(*records))
-    assert [(r.labels_per_class, r.loss) for r in summary.rows] == [
+    assert [(r.setting.labels_per_class, r.loss) for r in summary.rows] == [
         (10, "gence"),
         (10, "ce"),
         ("all", "gence"),
         ("all", "ce"),
     ]
-    assert [answer.labels_per_class for answer in summary.answers] == [10, "all"]
+    assert [answer.setting for answer in summary.answers] == [Setting(10, 32), Setting("all", 32)]
     assert summary.rows[0].reliability == Reliability(counts=(2, 4), confidence_sums=(1.0, 3.0), correct_counts=(0, 4))
     assert summary.rows[0].seconds.mean == 2.0
     assert summary.rows[0].metrics["accuracy"].mean == pytest.approx(0.505)
+
+
+def test_batch_sizes_are_answered_apart_the_small_ones_first_within_a_budget() -> None:
+    # At batches of 8 cross-entropy wins, at 128 gence; mixed they would be even.
+    values = {("ce", 8): 1.0, ("gence", 8): 2.0, ("ce", 128): 2.0, ("gence", 128): 1.0}
+    records = [
+        record(loss, s, {"none": value}, budget=budget, batch_size=size)
+        for budget in ("all", 10)
+        for (loss, size), value in reversed(values.items())
+        for s in (0, 1)
+    ]
+    summary = summarize(study(*records))
+    assert [(answer.setting, answer.best.loss) for answer in summary.answers] == [
+        (Setting(10, 8), "ce"),
+        (Setting(10, 128), "gence"),
+        (Setting("all", 8), "ce"),
+        (Setting("all", 128), "gence"),
+    ]
+    assert [row.setting for row in summary.rows[::2]] == [answer.setting for answer in summary.answers]
+    assert {row.seeds for row in summary.rows} == {2}
+    assert summary.answers[1].against_baseline[0].estimate.mean == -1.0

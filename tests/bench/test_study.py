@@ -59,10 +59,40 @@ def test_a_grown_grid_runs_the_new_trials_only(tmp_path: Path) -> None:
     assert len(shrunk.records) == 4
 
 
+def test_batch_sizes_may_be_added_and_taken_away_as_losses_may(tmp_path: Path) -> None:
+    def at(*sizes: int) -> Spec:
+        # 30 training rows are three batches, or one.
+        training = TrainingSpec(epochs=1, batch_size=sizes[0] if len(sizes) == 1 else sizes)
+        return SPEC.model_copy(update={"seeds": 1, "training": training})
+
+    run_study(at(10), tmp_path)
+    before = contents(tmp_path)
+    study, _ = run_study(at(30, 10), tmp_path)
+    assert [(r.cell.batch_size, r.cell.loss) for r in study.records] == [
+        (10, "ce"),
+        (10, "gence"),
+        (30, "ce"),
+        (30, "gence"),
+    ]
+    assert [record.training["updates"] for record in study.records] == [3, 3, 1, 1]
+    after = contents(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert len(run_study(at(10), tmp_path)[0].records) == 2
+    other = at(10).training.model_copy(update={"momentum": 0.5})
+    with pytest.raises(InputError, match=r"holds another study: its training\.momentum is 0\.9, now 0\.5 is asked for"):
+        run_study(at(10).model_copy(update={"training": other}), tmp_path)
+
+
+def test_a_study_file_whose_recipe_is_no_table_is_another_study(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text('{"version": 2, "trials": {}, "spec": {"training": 1}}')
+    with pytest.raises(InputError, match="holds another study: its version is None, now 1 is asked for"):
+        run_study(SPEC, tmp_path)
+
+
 def test_a_folder_with_another_study_or_other_files_is_refused_untouched(tmp_path: Path) -> None:
     run_study(SPEC, tmp_path / "a")
     other = SPEC.model_copy(update={"training": TrainingSpec(epochs=3)})
-    with pytest.raises(InputError, match="holds another study: its training is"):
+    with pytest.raises(InputError, match=r"holds another study: its training\.epochs is 2, now 3 is asked for"):
         run_study(other, tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.tex").touch()

@@ -59,7 +59,7 @@ def test_the_record_says_where_it_comes_from(table: LabelledData) -> None:
     assert record.data["rows"] == {"train": 72, "calibration": 18, "test": 60}
     assert record.data["fingerprint"] == table.fingerprint
     assert record.environment["torch"] == torch.__version__
-    assert record.logits_file == f"gence-n30-s0-{record.key[:12]}.npz"
+    assert record.logits_file == f"gence-n30-b32-s0-{record.key[:12]}.npz"
     assert set(arrays["train_rows"]) | set(arrays["calibration_rows"]) <= set(range(180))
 
 

@@ -80,6 +80,7 @@ def test_the_sources_import_with_numpy_alone() -> None:
     ("package", "source"),
     [
         ("sklearn", "digits"),
+        ("sklearn", "digit_pairs"),
         ("pandas", "a.csv"),
         ("pyarrow", "a.parquet"),
         ("PIL", "pets"),
@@ -143,6 +144,15 @@ def test_a_slip_in_a_known_name_gets_that_name(
     assert refusal(source) == f"{source!r}: there is no such file or folder; did you mean 'digits'?"
 
 
+@pytest.mark.parametrize("source", ["digit-pairs", "digits_pairs", "pairs"])
+def test_a_slip_in_the_name_of_the_pairs_gets_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal, source: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert refusal(source) == f"{source!r}: there is no such file or folder; did you mean 'digit_pairs'?"
+
+
 def test_a_slip_in_a_path_gets_its_nearest_neighbour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal) -> None:
     put_csv(tmp_path / "tables/titanic.csv")
     put_csv(tmp_path / "tables/iris.csv")
@@ -158,7 +168,8 @@ def test_a_path_that_resembles_nothing_gets_what_is_known(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    expected = "expected digits, a folder of images or parquet files, a .csv, .parquet or .npz file, or hf:ORG/NAME"
+    known = "digits, digit_pairs, a folder of images or parquet files, a .csv, .parquet or .npz file, or hf:ORG/NAME"
+    expected = f"expected {known}"
     assert refusal("qqq.csv") == f"'qqq.csv': there is no such file or folder; {expected}"
     assert refusal("") == f"'': there is no such file or folder; {expected}"
     assert refusal("qqq/www/eee") == f"'qqq/www/eee': there is no such file or folder; {expected}"

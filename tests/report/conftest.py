@@ -12,6 +12,7 @@ import pytest
 
 from gence.bench.records import (
     METRICS,
+    RECORD_VERSION,
     Answer,
     Budget,
     CalibratorResult,
@@ -19,6 +20,7 @@ from gence.bench.records import (
     Difference,
     Estimate,
     Reliability,
+    Setting,
     Study,
     Summary,
     SummaryRow,
@@ -49,6 +51,7 @@ def make_study(
     calibrators: Sequence[str] = ("none", "temperature", "ats"),
     budgets: Sequence[Budget] = (10, 50),
     seeds: int = 5,
+    batch_sizes: Sequence[int] = (32,),
     **changes: Any,
 ) -> Study:
     """A study of that grid; `changes` go into every record's data, but for `spec` and `expected`."""
@@ -62,11 +65,12 @@ def make_study(
         "labels_per_class": list(budgets),
         "seeds": seeds,
         "model": "auto",
-        "training": {"epochs": 120, "batch_size": 32},
+        "training": {"epochs": 120, "batch_size": list(batch_sizes)},
     }
     records = [
-        make_record(loss, calibrators, budget, seed, changes)
+        make_record(loss, calibrators, Setting(budget, size), seed, changes)
         for budget in budgets
+        for size in batch_sizes
         for loss in losses
         for seed in range(seeds)
     ]
@@ -74,8 +78,9 @@ def make_study(
 
 
 def make_record(
-    loss: str, calibrators: Sequence[str], budget: Budget, seed: int, changes: dict[str, Any]
+    loss: str, calibrators: Sequence[str], setting: Setting, seed: int, changes: dict[str, Any]
 ) -> TrialRecord:
+    budget, size = setting.labels_per_class, setting.batch_size
     labels = 400 if budget == "all" else budget
     data = {
         "fingerprint": "9f2c" * 16,
@@ -85,13 +90,13 @@ def make_record(
         "notes": ["Images were kept at 8 by 8 pixels.", "The test split is a fifth of the rows, drawn with seed 0."],
         "rows": {"train": 8 * labels, "calibration": 2 * labels, "test": 360},
     } | {key: value for key, value in changes.items() if key != "expected"}
-    random = np.random.default_rng([seed, labels, *loss.encode()])
+    random = np.random.default_rng([seed, labels, *([] if size == 32 else [size]), *loss.encode()])
     return TrialRecord(
-        version=1,
-        key=f"{loss}{labels}{seed}".ljust(64, "0"),
+        version=RECORD_VERSION,
+        key=f"{loss}{labels}{size}{seed}".ljust(64, "0"),
         spec_hash="5eed" * 16,
-        cell=Cell(data="digits", model="small_resnet", loss=loss, labels_per_class=budget, seed=seed),
-        training={"epochs": 120, "updates": 15 * labels, "batch_size": 32, "learning_rate": 0.05},
+        cell=Cell(data="digits", model="small_resnet", loss=loss, labels_per_class=budget, batch_size=size, seed=seed),
+        training={"epochs": 120, "updates": 15 * labels, "batch_size": size, "learning_rate": 0.05},
         data=data,
         results={name: make_result(loss, name, labels, random) for name in calibrators},
         seconds={"train": 1.5 + 0.02 * labels + 0.1 * len(loss) + 0.1 * float(random.random()), "predict": 0.05},
@@ -105,7 +110,7 @@ def make_record(
             "threads": 1,
         },
         finished_at=f"2026-05-0{1 + seed % 9}T10:00:00+00:00",
-        logits_file=f"{loss}-{labels}-{seed}.npz",
+        logits_file=f"{loss}-{labels}-{size}-{seed}.npz",
     )
 
 
@@ -135,11 +140,11 @@ def make_result(loss: str, calibrator: str, labels: int, random: np.random.Gener
 
 def make_summary(study: Study) -> Summary:
     """Means, intervals, and the answers, in the plainest way that has the right shape."""
-    budgets: list[Budget] = list(dict.fromkeys(record.cell.labels_per_class for record in study.records))
+    settings = list(dict.fromkeys(record.cell.setting for record in study.records))
     rows: list[SummaryRow] = []
     answers: list[Answer] = []
-    for budget in budgets:
-        records = [record for record in study.records if record.cell.labels_per_class == budget]
+    for setting in settings:
+        records = [record for record in study.records if record.cell.setting == setting]
         here = sorted(_rows(records), key=lambda row: row.metrics["nll"].mean)
         rows += here
         best = here[0]
@@ -147,7 +152,7 @@ def make_summary(study: Study) -> Summary:
         other = next((row for row in here if row.loss != best.loss), None)
         baseline = () if plain in (None, best) else _differences(records, best, plain, len(here) - 1)
         answers.append(
-            Answer(budget, tuple(here), baseline, _differences(records, best, other, len(here) - 1) if other else ())
+            Answer(setting, tuple(here), baseline, _differences(records, best, other, len(here) - 1) if other else ())
         )
     return Summary(tuple(rows), tuple(answers))
 
@@ -172,7 +177,7 @@ def _rows(records: Sequence[TrialRecord]) -> list[SummaryRow]:
                     model=mine[0].cell.model,
                     loss=loss,
                     calibrator=calibrator,
-                    labels_per_class=mine[0].cell.labels_per_class,
+                    setting=mine[0].cell.setting,
                     seeds=len(mine),
                     metrics={name: estimate([result.metrics[name] for result in results]) for name in METRICS},
                     seconds=estimate([record.seconds["train"] for record in mine]),

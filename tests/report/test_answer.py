@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from gence.bench.records import Answer, Budget, Difference, Estimate, Reliability, Summary, SummaryRow
-from gence.report.answer import Verdict, small_print, verdict
+from gence.bench.records import Answer, Budget, Difference, Estimate, Reliability, Setting, Summary, SummaryRow
+from gence.report.answer import Verdict, answer_lines, small_print, verdicts
 
 NO_BINS = Reliability(counts=(), confidence_sums=(), correct_counts=())
 
 
-def row(loss: str, calibrator: str, nll: float, *, seeds: int = 5, budget: Budget = 50) -> SummaryRow:
+def row(
+    loss: str, calibrator: str, nll: float, *, seeds: int = 5, budget: Budget = 50, batch_size: int = 32
+) -> SummaryRow:
     def one(mean: float) -> Estimate:
         return Estimate(mean, None, None, seeds)
 
     metrics = {"nll": one(nll), "accuracy": one(0.9612), "ece": one(0.0123)}
-    return SummaryRow("digits", "mlp", loss, calibrator, budget, seeds, metrics, one(1.0), NO_BINS)
+    return SummaryRow("digits", "mlp", loss, calibrator, Setting(budget, batch_size), seeds, metrics, one(1.0), NO_BINS)
 
 
 def differences(
@@ -34,15 +36,17 @@ def say(
     other: tuple[Difference, ...],
     *rows: SummaryRow,
 ) -> Verdict:
-    return plain(verdict(Answer(best.labels_per_class, (best, *rows), baseline, other)))
+    (words,) = verdicts(Summary((), (Answer(best.setting, (best, *rows), baseline, other),)))
+    return plain(words)
 
 
 def plain(words: Verdict) -> Verdict:
     """With ordinary spaces, so that the expected texts can be read."""
     first, second = (sentence.replace("\u00a0", " ") for sentence in words.sentences)
-    return Verdict(words.budget, words.winner, (first, second), words.line.replace("\u00a0", " "))
+    return Verdict(words.setting, words.winner, (first, second), words.line.replace("\u00a0", " "))
 
 
+AT_50 = Setting(50, 32)
 PLAIN = row("ce", "none", 0.1834)
 WINNER = row("gence", "ats", 0.1234)
 SECOND = row("focal", "temperature", 0.1300)
@@ -146,10 +150,34 @@ def test_an_end_of_an_interval_is_not_rounded_to_zero() -> None:
 def test_budgets_and_names_outside_the_catalogue_are_shown_as_they_are() -> None:
     best = row("my_loss", "isotonic", 0.1, budget="all")
     words = say(best, (), ())
-    assert words.budget == "all labels"
+    assert words.setting == "all labels"
     assert words.winner == "my_loss with isotonic"
     assert words.sentences[0].startswith("With all labels, my_loss with isotonic has the lowest test NLL, 0.1000 (")
-    assert say(row("ce", "ats", 0.1, budget=1), (), ()).budget == "1 label a class"
+    assert say(row("ce", "ats", 0.1, budget=1), (), ()).setting == "1 label a class"
+
+
+def test_a_batch_size_is_named_only_where_there_are_several() -> None:
+    def lines(*settings: tuple[Budget, int]) -> list[str]:
+        rows = [row("ce", "ats", 0.1, budget=budget, batch_size=size) for budget, size in settings]
+        answers = tuple(Answer(one.setting, (one,), (), ()) for one in rows)
+        return [line.partition(":")[0] for line in answer_lines(Summary((), answers))]
+
+    assert lines((10, 8), ("all", 8)) == ["10 labels a class", "all labels"]
+    assert lines((10, 8), (10, 32)) == ["batches of 8", "batches of 32"]
+    assert lines((10, 8), ("all", 8), (10, 32)) == [
+        "10 labels a class, batches of 8",
+        "all labels, batches of 8",
+        "10 labels a class, batches of 32",
+    ]
+    rows = (row("ce", "ats", 0.1, batch_size=8), row("ce", "ats", 0.1, batch_size=32))
+    words = verdicts(Summary((), tuple(Answer(one.setting, (one,), (), ()) for one in rows)))
+    assert words[1].sentences[0].startswith("With batches of 32, cross-entropy with adaptive temperature (ATS) has the")
+
+
+def test_a_row_at_another_batch_size_is_another_row() -> None:
+    second = row("focal", "temperature", 0.3, batch_size=8)
+    words = say(WINNER, (), differences(WINNER, SECOND, -0.01, -0.005), second, SECOND)
+    assert "focal with temperature scaling at 0.1300, the difference" in words.sentences[1]
 
 
 def test_a_metric_that_was_not_measured_is_called_unknown() -> None:
@@ -159,7 +187,7 @@ def test_a_metric_that_was_not_measured_is_called_unknown() -> None:
 
 
 def test_the_small_print_names_the_test_the_widening_and_that_nothing_was_tuned() -> None:
-    answer = Answer(50, (WINNER,), differences(WINNER, PLAIN, -0.2, -0.1), differences(WINNER, SECOND, -0.2, -0.1))
+    answer = Answer(AT_50, (WINNER,), differences(WINNER, PLAIN, -0.2, -0.1), differences(WINNER, SECOND, -0.2, -0.1))
     lines = [line.replace("\u00a0", " ") for line in small_print(Summary((), (answer,)))]
     assert lines[0] == (
         "Intervals of differences are 95 % Student's t intervals over seeds, paired seed by seed, and widened "
@@ -169,12 +197,12 @@ def test_the_small_print_names_the_test_the_widening_and_that_nothing_was_tuned(
     assert any("another sample of rows could move" in line for line in lines)
     assert lines[-1].startswith("The winner was picked on the test rows")
     assert not any("one seed" in line for line in lines)
-    alone = small_print(Summary((), (Answer(50, (WINNER,), (), ()),)))
+    alone = small_print(Summary((), (Answer(AT_50, (WINNER,), (), ()),)))
     assert [line.split(",")[0] for line in alone] == ["Every loss ran at its default settings"]
 
 
 def test_the_small_print_of_a_single_seed_speaks_of_no_interval() -> None:
-    answer = Answer(50, (WINNER,), differences(WINNER, PLAIN, None, None), ())
+    answer = Answer(AT_50, (WINNER,), differences(WINNER, PLAIN, None, None), ())
     assert (
         small_print(Summary((), (answer,)))[0]
         == "With one seed no interval can be given: run more seeds before you act on a difference."

@@ -82,6 +82,12 @@ def report(tmp_path_factory: pytest.TempPathFactory, build_study: BuildStudy, bu
 
 
 @pytest.fixture(scope="module")
+def batch_sizes(tmp_path_factory: pytest.TempPathFactory, build_study: BuildStudy, build_summary: BuildSummary) -> Path:
+    study = build_study(losses=("ce", "gence"), calibrators=("none",), budgets=(10,), batch_sizes=(8, 32, 128), seeds=2)
+    return write_report(study, build_summary(study), tmp_path_factory.mktemp("sizes"))
+
+
+@pytest.fixture(scope="module")
 def nasty(tmp_path_factory: pytest.TempPathFactory, build_study: BuildStudy, build_summary: BuildSummary) -> Path:
     study = build_study(
         losses=("ce", SCRIPT, IMAGE),
@@ -177,12 +183,24 @@ def test_the_filters_narrow_the_table_together(watch: Any, report: Path) -> None
     watched = watch(report)
     watched.choose("loss", "GenCE")
     assert watched.page.locator("#count").inner_text() == "3 of 18 rows"
-    watched.choose("budget", "all budgets")
+    watched.choose("setting", "all budgets")
     assert watched.page.locator("#count").inner_text() == "6 of 18 rows"
     watched.choose("calibrator", "temperature scaling")
     rows = watched.page.locator("#table tbody tr:visible")
     assert rows.count() == 2
     assert all("GenCE" in text and "temperature scaling" in text for text in rows.all_inner_texts())
+
+
+def test_batch_sizes_sort_as_numbers_and_are_chosen_by_their_words(watch: Any, batch_sizes: Path) -> None:
+    watched = watch(batch_sizes)
+    assert watched.page.locator("#count").inner_text() == "2 of 6 rows"
+    assert watched.column(2) == [128, 128]
+    watched.choose("setting", "batches of 8")
+    assert watched.column(2) == [8, 8]
+    watched.choose("setting", "all batch sizes")
+    watched.heading("Batch size").get_by_role("button").click()
+    assert watched.column(2) == [8, 8, 32, 32, 128, 128]
+    assert watched.events == []
 
 
 def test_the_legend_brings_a_loss_out_and_lets_it_go(watch: Any, report: Path) -> None:
@@ -219,7 +237,7 @@ def test_on_a_phone_nothing_but_its_own_box_scrolls_sideways(
 def test_a_dark_screen_gets_a_dark_page_and_paper_a_light_one(watch: Any, report: Path) -> None:
     watched = watch(report, color_scheme="dark")
     background = "getComputedStyle(document.body).backgroundColor"
-    line = "getComputedStyle(document.querySelector('#budgets [data-loss=\"0\"] path')).stroke"
+    line = "getComputedStyle(document.querySelector('#settings [data-loss=\"0\"] path')).stroke"
     assert watched.page.evaluate(background) == "rgb(20, 21, 23)"
     assert watched.page.evaluate(line) == "rgb(241, 240, 236)"
     watched.page.emulate_media(media="print")

@@ -11,12 +11,13 @@ from xml.etree import ElementTree as ET
 import matplotlib
 import pytest
 
-from gence.bench.records import Estimate, Reliability, SummaryRow
-from gence.report.figures import Axis, Series, axis_for, bar_chart, difference_chart, dot_chart, line_chart
+from gence.bench.records import Estimate, Reliability, Setting, SummaryRow
+from gence.report.figures import Axis, Places, Series, axis_for, bar_chart, difference_chart, dot_chart, line_chart
 from gence.report.names import looks
 from gence.report.reliability import FEW, ece_text, reliability_diagram, shown_calibrators
 
 LOOKS = looks(["ce", "gence"])
+PLACES = Places("labels a class", ("10", "50"))
 AXIS = Axis("NLL", 1.0, 0.0, 1.0, log=False)
 NASTY = "<script>$x_1$</script>&日本"
 
@@ -37,13 +38,14 @@ def row(counts: tuple[int, ...], correct: tuple[int, ...], seeds: int = 5) -> Su
         correct_counts=correct,
     )
     ece = Estimate(0.0261, 0.0247, 0.0275, seeds) if seeds > 1 else Estimate(0.0261, None, None, 1)
-    return SummaryRow("digits", "mlp", "gence", "none", 50, seeds, {"ece": ece}, Estimate(1, None, None, 1), bins)
+    seconds = Estimate(1, None, None, 1)
+    return SummaryRow("digits", "mlp", "gence", "none", Setting(50, 32), seeds, {"ece": ece}, seconds, bins)
 
 
 def test_the_same_drawing_gives_the_same_text_and_a_matplotlibrc_changes_nothing() -> None:
-    first = line_chart("a", "A", [series()], ["10", "50"], AXIS)
+    first = line_chart("a", "A", [series()], PLACES, AXIS)
     with matplotlib.rc_context({"font.size": 30, "text.usetex": True, "axes.grid": True, "savefig.bbox": "tight"}):
-        assert line_chart("a", "A", [series()], ["10", "50"], AXIS) == first
+        assert line_chart("a", "A", [series()], PLACES, AXIS) == first
 
 
 def test_drawing_leaves_the_settings_of_the_caller_alone() -> None:
@@ -63,7 +65,7 @@ def test_a_name_is_written_as_it_is_whatever_markup_or_mathematics_it_resembles(
         dot_chart("a", NASTY, [series(NASTY)], AXIS, ["o"]),
         bar_chart("b", NASTY, [series(NASTY)], AXIS),
         difference_chart("c", NASTY, [(NASTY, LOOKS["gence"], Estimate(-0.1, -0.2, 0.1, 5))], "difference"),
-        line_chart("d", NASTY, [series()], [NASTY, "2"], AXIS),
+        line_chart("d", NASTY, [series()], Places("labels", (NASTY, "2")), AXIS),
     ):
         assert NASTY in texts(svg)
         assert ET.fromstring(svg).get("aria-label") == NASTY
@@ -72,11 +74,17 @@ def test_a_name_is_written_as_it_is_whatever_markup_or_mathematics_it_resembles(
 
 def test_a_long_name_is_cut_so_that_the_chart_keeps_its_room() -> None:
     assert "x" * 29 + "\u2026" in texts(bar_chart("a", "A", [series("x" * 90)], AXIS))
+    assert "x" * 29 + "\u2026" in texts(dot_chart("a", "A", [series("x" * 90)], AXIS, ["o"]))
+
+
+def test_the_words_for_a_setting_are_not_cut() -> None:
+    words = "100 labels a class, batches of 128"
+    assert words in texts(difference_chart("c", "C", [(words, LOOKS["gence"], Estimate(-0.1, -0.2, 0.1, 5))], "d"))
 
 
 def test_colours_are_variables_of_the_page_and_fonts_are_left_to_it() -> None:
     for svg in (
-        line_chart("a", "A", [series()], ["10", "50"], AXIS),
+        line_chart("a", "A", [series()], PLACES, AXIS),
         reliability_diagram("b", row((9,), (3,)), LOOKS["ce"]),
     ):
         assert not re.search(r"#[0-9a-f]{6}", svg)
@@ -85,7 +93,7 @@ def test_colours_are_variables_of_the_page_and_fonts_are_left_to_it() -> None:
 
 
 def test_ids_begin_with_the_name_of_the_figure_and_every_reference_is_met() -> None:
-    svg = line_chart("nll3", "A", [series()], ["10", "50"], AXIS)
+    svg = line_chart("nll3", "A", [series()], PLACES, AXIS)
     ids = re.findall(r'\bid="([^"]+)"', svg)
     assert ids
     assert all(name.startswith("nll3-") for name in ids)
@@ -94,12 +102,21 @@ def test_ids_begin_with_the_name_of_the_figure_and_every_reference_is_met() -> N
 
 def test_a_line_is_tagged_with_its_loss_so_that_the_legend_can_bring_it_out() -> None:
     # One line and an interval bar at each of two budgets.
-    assert line_chart("a", "A", [series()], ["10", "50"], AXIS).count('data-loss="0"') == 3
+    assert line_chart("a", "A", [series()], PLACES, AXIS).count('data-loss="0"') == 3
+
+
+def test_lines_run_over_titled_places_and_start_anew_at_a_break() -> None:
+    whole = Places("batch size", ("8", "32", "8 ", "32 "))
+    broken = Places("batch size", whole.texts, breaks=(2,))
+    svgs = [line_chart("a", "A", [series("GenCE", 0.1, 0.2, 0.3, 0.4)], places, AXIS) for places in (whole, broken)]
+    # Four interval bars, and one line or two.
+    assert [svg.count('data-loss="0"') for svg in svgs] == [5, 6]
+    assert [text for text in texts(svgs[1]) if text in ("batch size", *whole.texts)] == [*whole.texts, "batch size"]
 
 
 def test_an_estimate_without_interval_has_no_bar() -> None:
     alone = Series("GenCE", 0, LOOKS["gence"], (Estimate(0.3, None, None, 1), None))
-    assert line_chart("a", "A", [alone], ["10", "50"], AXIS).count('data-loss="0"') == 1
+    assert line_chart("a", "A", [alone], PLACES, AXIS).count('data-loss="0"') == 1
 
 
 def test_an_axis_holds_every_interval_and_is_logarithmic_only_for_a_wide_positive_range() -> None:
@@ -118,7 +135,7 @@ def test_an_axis_holds_every_interval_and_is_logarithmic_only_for_a_wide_positiv
 
 def test_a_logarithmic_axis_is_labelled_in_plain_numbers() -> None:
     axis = axis_for("NLL", [Estimate(0.1, None, None, 1), Estimate(3.0, None, None, 1)], may_log=True)
-    labels = texts(line_chart("a", "A", [series("GenCE", 3.0, 0.1)], ["10", "50"], axis))
+    labels = texts(line_chart("a", "A", [series("GenCE", 3.0, 0.1)], PLACES, axis))
     assert {"0.1", "0.2", "0.5", "1", "2"} <= set(labels)
 
 

@@ -38,7 +38,7 @@ class Page(HTMLParser):
         self.tags[tag] += 1
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         values = dict(attrs)
-        if tag == "tr" and "data-budget" in values:
+        if tag == "tr" and "data-setting" in values:
             self.cells.append([])
         elif "data-value" in values:
             self.cells[-1].append((values.get("class") or "", values["data-value"] or ""))
@@ -179,6 +179,94 @@ def test_several_budgets_are_lines_and_one_budget_is_dots(one_budget: Page, two_
     assert "Accuracy and NLL side by side" in one_budget.text
     assert "NLL, every calibrator" in one_budget.text
     assert "With other numbers of labels" not in one_budget.text
+
+
+def test_one_batch_size_is_not_spoken_of(one_budget: Page, two_budgets: Page) -> None:
+    for found in (one_budget, two_budgets):
+        shown = found.text.partition("Data and provenance Notes")[0].lower()
+        assert "results mean over seeds" in shown
+        assert "batch" not in shown
+        assert "ECE, no calibrator" not in found.text
+
+
+def test_several_batch_sizes_are_lines_with_ece_and_take_the_place_of_the_labels(
+    page: Any, build_study: BuildStudy
+) -> None:
+    study = build_study(
+        losses=("ce", "gence"), calibrators=("none", "ats"), budgets=(10,), batch_sizes=(8, 32, 128), seeds=2
+    )
+    found = page(study)
+    for words in (
+        "10 labels a class batches of 8, 32 and 128 2 seeds",
+        "By batch size",
+        "Lowest test NLL with batches of 128",
+        "With batches of 128, ",
+        "With other batch sizes batches of 32 ",
+        "the best mean of its column with that batch size, which",
+        "Batch size all batch sizes batches of 8 batches of 32 batches of 128 Loss",
+        "Accuracy, NLL and ECE against batch size",
+        "The NLL charts share one scale, and so do the ECE charts. A batch size is what a batch holds at least",
+        "Reliability with batches of 128",
+        "Seconds to train one seed, batches of 128",
+    ):
+        assert words in found.text, words
+    assert titles(found) == [
+        "Accuracy, no calibrator, against batch size, a line a loss.",
+        *(
+            f"NLL, {name}, against batch size, a line a loss."
+            for name in ("no calibrator", "adaptive temperature (ATS)")
+        ),
+        *(
+            f"ECE, {name}, against batch size, a line a loss."
+            for name in ("no calibrator", "adaptive temperature (ATS)")
+        ),
+    ]
+    assert "abels a class" not in found.text.partition("Lowest test NLL")[2].partition("Data and provenance Notes")[0]
+    assert len(found.cells) == 2 * 2 * 3
+    assert [cells[2][1] for cells in found.cells] == ["8"] * 4 + ["32"] * 4 + ["128"] * 4
+    assert all(len(cells) == 12 for cells in found.cells)
+    for rows in (found.cells[:4], found.cells[4:8], found.cells[8:]):
+        nll = [float(cells[4][1]) for cells in rows]
+        assert [("best" in cells[4][0]) for cells in rows] == [value == min(nll) for value in nll]
+
+
+def test_labels_and_batch_sizes_together_are_settings_in_order(page: Any, build_study: BuildStudy) -> None:
+    study = build_study(
+        losses=("ce", "gence"), calibrators=("none",), budgets=(10, "all"), batch_sizes=(8, 32), seeds=2
+    )
+    found = page(study)
+    options = (
+        "all settings 10 labels a class, batches of 8 10 labels a class, batches of 32 all labels, batches of 8 all"
+    )
+    for words in (
+        "10 and all labels a class batches of 8 and 32 2 seeds",
+        "By setting",
+        "With all labels, batches of 32, ",
+        "With other numbers of labels and batch sizes all labels, batches of 8 ",
+        f"Setting {options}",
+        "with that many labels and that batch size, which",
+        "Accuracy, NLL and ECE by labels a class and batch size",
+        "Labels a class Batch size Accuracy %",
+    ):
+        assert words in found.text, words
+    assert titles(found) == [
+        f"{measure}, no calibrator, against batch size (labels a class below), a line a loss."
+        for measure in ("Accuracy", "NLL", "ECE")
+    ]
+    # In each chart, of both losses: a line at each of two budgets, and four interval bars.
+    assert sum(name == "data-loss" and tag != "tr" for tag, name, _ in found.attributes) == 3 * 2 * (2 + 4)
+    assert all(len(cells) == 13 for cells in found.cells)
+    assert [(cells[2][1], cells[3][1]) for cells in found.cells[::2]] == [
+        ("0", "8"),
+        ("1", "32"),
+        ("2", "8"),
+        ("3", "32"),
+    ]
+
+
+def titles(found: Page) -> list[str]:
+    """What a screen reader says of the charts of lines, in order."""
+    return [value for _, name, value in found.attributes if name == "aria-label" and value.endswith("a line a loss.")]
 
 
 def test_every_loss_has_its_reliability_diagrams_with_the_ece_written_above(two_budgets: Page) -> None:

@@ -93,3 +93,15 @@ def test_what_a_fit_had_to_remark_is_counted_by_budget(build_study: BuildStudy) 
     assert provenance(study).fits == [
         f"10 labels a class, temperature scaling: it stopped at 0.05 (1 of {trials} trials)"
     ]
+
+
+def test_with_several_batch_sizes_a_remark_names_its_own_and_the_rows_are_told_once(build_study: BuildStudy) -> None:
+    study = build_study(losses=("ce",), budgets=(10,), batch_sizes=(8, 32), seeds=2)
+    record = study.records[-1]
+    remarked = record.results["ats"].model_copy(update={"remarks": ("too few rows",)})
+    changed = record.model_copy(update={"results": {**record.results, "ats": remarked}})
+    found = provenance(dataclasses.replace(study, records=(*study.records[:-1], changed)))
+    assert found.fits == ["batches of 32, adaptive temperature (ATS): too few rows (1 of 2 trials)"]
+    assert found.rows == [("10 labels a class", "80 train, 20 calibration, 360 test")]
+    assert dict(found.training)["batch_size"] == "8 | 32"
+    assert dict(found.spec)["training.batch_size"] == "8, 32"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, product
 from typing import Any
 
 import numpy as np
 
 from gence._errors import InputError
 from gence.bench.records import RECORD_VERSION, Budget, Cell
-from gence.bench.spec import Spec
+from gence.bench.spec import Spec, TrainingSpec
 from gence.data import LabelledData, few_labels, hold_out, split_calibration
 from gence.losses import catalogue as losses
 from gence.models import choose
@@ -45,23 +47,28 @@ class Trial:
 
 
 def plan(spec: Spec, data: LabelledData) -> tuple[Trial, ...]:
-    """Every trial of the grid, by budget, loss and seed.
+    """Every trial of the grid, by budget, batch size, loss and seed.
 
     Raises:
-        InputError: If the model cannot take the data, or a class has too few rows for a budget.
+        InputError: If the model cannot take the data, a class has too few rows for a budget, or two batch sizes give
+            the same batches.
     """
     model = choose(spec.model, data.inputs.shape[1:])
     fingerprint = data.fingerprint
+    fractions = (spec.test_fraction, spec.calibration_fraction)
     trials = []
     for budget in budgets(spec, data):
-        for loss in spec.losses:
-            for seed in range(spec.seeds):
-                cell = Cell(data=data.name, model=model, loss=loss, labels_per_class=budget, seed=seed)
-                train_rows = len(choose_rows(data, cell, spec.test_fraction, spec.calibration_fraction).train)
-                recipe = _recipe(spec, train_rows)
-                key = _key(cell, recipe, spec, fingerprint)
-                fractions = (spec.test_fraction, spec.calibration_fraction)
-                trials.append(Trial(cell, recipe, spec.calibrators, *fractions, spec.sha256(), key))
+        cells = [
+            Cell(data=data.name, model=model, loss=loss, labels_per_class=budget, batch_size=size, seed=seed)
+            for size, loss, seed in product(sorted(spec.training.batch_size), spec.losses, range(spec.seeds))
+        ]
+        # A seed decides which rows are trained on, never how many.
+        train_rows = len(choose_rows(data, cells[0], *fractions).train)
+        _refuse_same_batches(spec.training.batch_size, train_rows, budget)
+        for cell in cells:
+            recipe = _recipe(spec.training, cell.batch_size, train_rows)
+            key = _key(cell, recipe, spec, fingerprint)
+            trials.append(Trial(cell, recipe, spec.calibrators, *fractions, spec.sha256(), key))
     return tuple(trials)
 
 
@@ -117,12 +124,25 @@ def _smallest_class(data: LabelledData, test_fraction: float) -> tuple[int, str]
     return int(counts[smallest]), data.class_names[smallest]
 
 
-def _recipe(spec: Spec, train_rows: int) -> Recipe:
-    training = spec.training
-    steps = batches_an_epoch(train_rows, training.batch_size)
+def _refuse_same_batches(sizes: Sequence[int], train_rows: int, budget: Budget) -> None:
+    for steps, group in groupby(sorted(sizes), key=lambda size: batches_an_epoch(train_rows, size)):
+        *others, largest = group
+        if others:
+            labels, more = (
+                ("all labels", "") if budget == "all" else (f"{budget} labels per class", ", or ask for more labels")
+            )
+            raise InputError(
+                f"batch sizes {', '.join(map(str, others))} and {largest} give the same batches ({steps} an epoch) of "
+                f"the {train_rows} training rows with {labels}, which would run the same trials twice; keep one of "
+                f"these sizes{more}"
+            )
+
+
+def _recipe(training: TrainingSpec, batch_size: int, train_rows: int) -> Recipe:
+    steps = batches_an_epoch(train_rows, batch_size)
     return Recipe(
         epochs=training.epochs or max(round(_UPDATES / steps), _FEWEST_EPOCHS),
-        batch_size=training.batch_size,
+        batch_size=batch_size,
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         momentum=training.momentum,

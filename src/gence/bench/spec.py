@@ -25,7 +25,12 @@ def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _listed_or_one(value: Any) -> Any:
+    return _listed(value) if isinstance(value, list | tuple) else (value,)
+
+
 _Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+_Sizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], BeforeValidator(_listed_or_one), Field(min_length=1)]
 
 
 class _Strict(BaseModel):
@@ -33,17 +38,25 @@ class _Strict(BaseModel):
 
 
 class TrainingSpec(_Strict):
-    """The recipe, the same for every loss. Without `epochs`: about 300 updates, and 20 epochs at least."""
+    """The recipe, the same for every loss.
+
+    Attributes:
+        epochs: Without it: about 300 updates at each batch size, and 20 epochs at least.
+        batch_size: Rows a batch; with several sizes the study is run at each of them.
+        learning_rate: At the start.
+        weight_decay: L2 penalty.
+        momentum: Nesterov momentum.
+    """
 
     epochs: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=2)] = 32
+    batch_size: _Sizes = (32,)
     learning_rate: Annotated[float, Field(gt=0)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
 
 
 class Spec(_Strict):
-    """A study: a grid of losses, budgets of labels and seeds over one data set, model and recipe.
+    """A study: a grid of losses, budgets of labels, batch sizes and seeds over one data set, model and recipe.
 
     Attributes:
         version: Of this format.
@@ -59,7 +72,7 @@ class Spec(_Strict):
         calibrators: Names from the catalogue of calibrators.
         test_fraction: Share of the rows held out for testing where the source has no test split of its own.
         calibration_fraction: Share of the labelled rows that is kept from training, for the calibrators.
-        training: The recipe.
+        training: The recipe, with the batch sizes.
     """
 
     version: Literal[1] = SPEC_VERSION
@@ -107,8 +120,12 @@ def parse_spec(content: Mapping[str, Any], where: str) -> Spec:
                 guess = nearest(name, known)
                 hint = f"did you mean {guess!r}? " if guess else ""
                 raise InputError(f"{where}: unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
-    for key in ("losses", "calibrators", "labels_per_class"):
-        values = getattr(spec, key) or ()
+    for key, values in (
+        ("losses", spec.losses),
+        ("calibrators", spec.calibrators),
+        ("labels_per_class", spec.labels_per_class or ()),
+        ("training.batch_size", spec.training.batch_size),
+    ):
         twice = [value for value in values if values.count(value) > 1]
         if twice:
             raise InputError(f"{where}: {key} names {twice[0]!r} twice; name everything once")

@@ -10,10 +10,10 @@ from scipy.special import stdtrit
 from gence.bench.records import (
     METRICS,
     Answer,
-    Budget,
     Difference,
     Estimate,
     Reliability,
+    Setting,
     Study,
     Summary,
     SummaryRow,
@@ -29,20 +29,18 @@ _BySeed = dict[int, TrialRecord]
 
 
 def summarize(study: Study) -> Summary:
-    """Every loss with every calibrator at every budget, and the answer at every budget.
+    """Every loss with every calibrator at every setting, and the answer at every setting.
 
     The best combination is the one with the lowest mean test negative log-likelihood over the seeds that all losses
-    have finished at that budget.
+    have finished at that setting.
     """
-    budgets: list[Budget] = sorted(
-        {record.cell.labels_per_class for record in study.records}, key=lambda b: math.inf if b == "all" else b
-    )
+    settings = sorted({record.cell.setting for record in study.records}, key=lambda setting: setting.rank)
     rows: list[SummaryRow] = []
     answers: list[Answer] = []
-    for budget in budgets:
-        records = [record for record in study.records if record.cell.labels_per_class == budget]
+    for setting in settings:
+        records = [record for record in study.records if record.cell.setting == setting]
         rows += _rows(records)
-        answers.append(_answer(budget, records))
+        answers.append(_answer(setting, records))
     return Summary(tuple(rows), tuple(answers))
 
 
@@ -94,7 +92,7 @@ def _rows(records: Sequence[TrialRecord]) -> list[SummaryRow]:
                     model=cell.model,
                     loss=loss,
                     calibrator=calibrator,
-                    labels_per_class=cell.labels_per_class,
+                    setting=cell.setting,
                     seeds=len(group),
                     metrics={name: estimate([result.metrics[name] for result in results]) for name in METRICS},
                     seconds=estimate([record.seconds["train"] for record in group]),
@@ -104,7 +102,7 @@ def _rows(records: Sequence[TrialRecord]) -> list[SummaryRow]:
     return sorted(rows, key=lambda row: row.metrics["nll"].mean)
 
 
-def _answer(budget: Budget, records: Sequence[TrialRecord]) -> Answer:
+def _answer(setting: Setting, records: Sequence[TrialRecord]) -> Answer:
     """The winner over the seeds that all losses share; with no such seed, over all seeds and without differences."""
     common = _on_common_seeds(records)
     shared = [record for by_seed in common.values() for record in by_seed.values()]
@@ -120,7 +118,7 @@ def _answer(budget: Budget, records: Sequence[TrialRecord]) -> Answer:
         pair = (other.loss, other.calibrator)
         return tuple(paired_difference(m, winner, pair, common, comparisons=len(rows) - 1) for m in _ANSWER_METRICS)
 
-    return Answer(budget, tuple(rows), against(baseline), against(rival))
+    return Answer(setting, tuple(rows), against(baseline), against(rival))
 
 
 def _on_common_seeds(records: Sequence[TrialRecord]) -> dict[str, _BySeed]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gence._errors import InputError
 from gence.bench.executor import Failure, execute
@@ -13,7 +14,7 @@ from gence.bench.records import Cell, Study, load_study, read_record, record_pat
 from gence.bench.spec import Spec
 from gence.data import load
 
-_GRID = {"losses", "labels_per_class", "seeds"}
+_GRID = {"losses", "labels_per_class", "seeds", "training.batch_size"}
 """What a study may be run again with, changed: its finished trials still belong to it."""
 
 
@@ -91,7 +92,7 @@ def _refuse_other_study(spec: Spec, folder: Path) -> None:
                 f"{folder}: a new or empty folder is expected for --out, or one of this study; name another"
             )
         return
-    before, now = load_study(folder).spec, spec.model_dump(mode="json")
+    before, now = _flat(load_study(folder).spec), _flat(spec.model_dump(mode="json"))
     changed = [key for key in now if key not in _GRID and before.get(key) != now[key]]
     if changed:
         key = changed[0]
@@ -99,3 +100,10 @@ def _refuse_other_study(spec: Spec, folder: Path) -> None:
             f"{folder} holds another study: its {key} is {before.get(key)!r}, now {now[key]!r} is asked for; name "
             "another --out folder"
         )
+
+
+def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec with the keys of [training] beside the others, as `training.epochs`."""
+    training = spec.get("training")
+    inner = {f"training.{key}": value for key, value in training.items()} if isinstance(training, dict) else {}
+    return {**{key: value for key, value in spec.items() if key != "training"}, **inner}

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,9 +56,11 @@ def run_trial(trial: Trial, data: LabelledData) -> tuple[TrialRecord, dict[str, 
 
     train_inputs, train_target = inputs(rows.train), torch.from_numpy(data.labels[rows.train])
     model = build(cell.model, data.inputs.shape[1:], data.num_classes, seed=cell.seed)
-    loss = losses.build(cell.loss)
+    loss = losses.build(cell.loss, num_classes=data.num_classes)
     started = time.perf_counter()
-    updates = train(model, train_inputs, train_target, loss, trial.recipe, seed=cell.seed)
+    with warnings.catch_warnings(record=True) as cautions:
+        warnings.simplefilter("always", UserWarning)
+        updates = train(model, train_inputs, train_target, loss, trial.recipe, seed=cell.seed)
     trained = time.perf_counter()
     calibration_logits, test_logits = predict(model, inputs(rows.calibration)), predict(model, inputs(rows.test))
     predicted = time.perf_counter()
@@ -72,7 +75,12 @@ def run_trial(trial: Trial, data: LabelledData) -> tuple[TrialRecord, dict[str, 
         key=trial.key,
         spec_hash=trial.spec_hash,
         cell=cell,
-        training={**dataclasses.asdict(trial.recipe), "updates": updates, "knobs": losses.knobs(cell.loss)},
+        training={
+            **dataclasses.asdict(trial.recipe),
+            "updates": updates,
+            "knobs": losses.knobs(cell.loss),
+            "cautions": list(dict.fromkeys(str(caution.message) for caution in cautions)),
+        },
         data=_describe(data, rows),
         results=results,
         seconds={"train": trained - started, "predict": predicted - trained},

@@ -8,7 +8,7 @@ from pathlib import Path
 from gence._errors import InputError, nearest
 from gence.data.csv_file import read_csv
 from gence.data.dataset import LabelledData
-from gence.data.digits import read_digits
+from gence.data.digits import read_digit_pairs, read_digits
 from gence.data.hub import PREFIX, read_hub
 from gence.data.image_folder import is_image_folder, read_image_folder
 from gence.data.images import ENDINGS
@@ -17,9 +17,9 @@ from gence.data.parquet import find_parquet_files, read_parquet_file, read_parqu
 from gence.data.request import Request
 from gence.data.wording import counted, listing, one_line
 
-_NAMED = ("digits",)
+_NAMED = ("digits", "digit_pairs")
 _FILES = (".csv", ".parquet", ".npz")
-_KNOWN = "digits, a folder of images or parquet files, a .csv, .parquet or .npz file, or hf:ORG/NAME"
+_KNOWN = "digits, digit_pairs, a folder of images or parquet files, a .csv, .parquet or .npz file, or hf:ORG/NAME"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -27,9 +27,10 @@ def load(source: str, *, target: str | None = None, image_size: int | None = Non
     """Read labelled data, once, into memory.
 
     Args:
-        source: `digits`; a folder of images with one subfolder a class, perhaps below `train/` and `test/`; a
-            folder of parquet files in the Hugging Face layout; a `.csv`, `.parquet` or `.npz` file; or
-            `hf:ORG/NAME[:CONFIG]`. A folder called digits is `./digits`.
+        source: `digits`, or `digit_pairs` (two of them side by side, 100 classes); a folder of images with one
+            subfolder a class, perhaps below `train/` and `test/`; a folder of parquet files in the Hugging Face
+            layout; a `.csv`, `.parquet` or `.npz` file; or `hf:ORG/NAME[:CONFIG]`. A folder called digits is
+            `./digits`.
         target: The column that holds the label, for sources with columns.
         image_size: Resize image files to this many pixels a side. Without it images of one size up to 64 pixels
             keep it, and others become 64 x 64.
@@ -62,8 +63,8 @@ def _read(source: str, target: str | None, image_size: int | None) -> LabelledDa
     if source.startswith(PREFIX):
         return read_hub(Request(source, source.removeprefix(PREFIX), target, image_size))
     if source in _NAMED:
-        _refuse(Request(source, source, target, image_size), "the digits", target=True, image_size=True)
-        return read_digits()
+        _refuse(Request(source, source, target, image_size), "a named source", target=True, image_size=True)
+        return read_digits() if source == "digits" else read_digit_pairs()
     path = Path(source).expanduser()
     if not source.strip() or not path.exists():
         raise _not_found(source, path)

@@ -5,38 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gence.bench.records import Answer, Budget, Difference, Summary, SummaryRow
+from gence.bench.records import Answer, Difference, Setting, Summary, SummaryRow
 from gence.report.columns import COLUMN, PERCENT, fixed
-from gence.report.names import BASELINE, budget_label, combination_label, headline
+from gence.report.names import BASELINE, combination_label, headline, setting_labels
 
 _NLL = COLUMN["nll"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the page says about one budget: `sentences` at length, `line` in short."""
+    """What the page says about one setting: `sentences` at length, `line` in short."""
 
-    budget: str
+    setting: str
     winner: str
     sentences: tuple[str, str]
     line: str
 
 
-def verdict(answer: Answer) -> Verdict:
-    """Put one budget's answer into words."""
+def verdicts(summary: Summary) -> list[Verdict]:
+    """Put every answer into words."""
+    labels = setting_labels(answer.setting for answer in summary.answers)
+    return [_verdict(answer, labels[answer.setting]) for answer in summary.answers]
+
+
+def _verdict(answer: Answer, setting: str) -> Verdict:
     best = answer.best
     return Verdict(
-        budget=budget_label(answer.labels_per_class),
+        setting=setting,
         winner=headline(best.loss, best.calibrator),
-        sentences=(_against_baseline(answer), _against_next(answer)),
+        sentences=(_against_baseline(answer, setting), _against_next(answer)),
         line=_line(answer),
     )
 
 
 def answer_lines(summary: Summary) -> tuple[str, ...]:
-    """One line a budget, for a terminal."""
-    verdicts = [verdict(answer) for answer in summary.answers]
-    return tuple(f"{one.budget}: {one.line}" for one in verdicts)
+    """One line a setting, for a terminal."""
+    return tuple(f"{one.setting}: {one.line}" for one in verdicts(summary))
 
 
 def small_print(summary: Summary) -> tuple[str, ...]:
@@ -67,10 +71,10 @@ def small_print(summary: Summary) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def row_of(rows: Sequence[SummaryRow], combination: tuple[str, str], budget: Budget) -> SummaryRow | None:
-    """The row of a loss and calibrator at a budget, None if it was not run."""
+def row_of(rows: Sequence[SummaryRow], combination: tuple[str, str], setting: Setting) -> SummaryRow | None:
+    """The row of a loss and calibrator at a setting, None if it was not run."""
     for row in rows:
-        if (row.loss, row.calibrator) == combination and row.labels_per_class == budget:
+        if (row.loss, row.calibrator) == combination and row.setting == setting:
             return row
     return None
 
@@ -80,9 +84,9 @@ def nll_difference(differences: Iterable[Difference]) -> Difference | None:
     return next((d for d in differences if d.metric == "nll"), None)
 
 
-def _against_baseline(answer: Answer) -> str:
+def _against_baseline(answer: Answer, setting: str) -> str:
     best = answer.best
-    start = f"With {budget_label(answer.labels_per_class)}, "
+    start = f"With {setting}, "
     if (best.loss, best.calibrator) == BASELINE:
         return (
             f"{start}plain cross-entropy without calibrator is itself the best: it has the lowest test NLL, "
@@ -90,7 +94,7 @@ def _against_baseline(answer: Answer) -> str:
             f"{_seeds(best.seeds)}), and nothing else tried here comes below it."
         )
     start += f"{combination_label(best.loss, best.calibrator)} has the lowest test NLL, {_value(best, 'nll')}"
-    baseline = row_of(answer.rows, BASELINE, answer.labels_per_class)
+    baseline = row_of(answer.rows, BASELINE, answer.setting)
     difference = nll_difference(answer.against_baseline)
     if baseline is None or difference is None:
         return (
@@ -107,11 +111,11 @@ def _against_baseline(answer: Answer) -> str:
 def _against_next(answer: Answer) -> str:
     difference = nll_difference(answer.against_next)
     if difference is None:
-        if any(row.labels_per_class == answer.labels_per_class and row.loss != answer.best.loss for row in answer.rows):
+        if any(row.setting == answer.setting and row.loss != answer.best.loss for row in answer.rows):
             return "No trial of another loss with the same seeds has finished, so the losses cannot be told apart yet."
         return "Only one loss was trained, so these trials say nothing about the choice of the loss."
     estimate = difference.estimate
-    second = row_of(answer.rows, difference.second, answer.labels_per_class)
+    second = row_of(answer.rows, difference.second, answer.setting)
     value = f" at {_value(second, 'nll')}" if second is not None else ""
     start = (
         "Against the best combination that trains with another loss, "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gence.bench.records import Answer, Budget, Estimate, Summary, SummaryRow
+from gence.bench.records import Answer, Estimate, Setting, Summary, SummaryRow
 from gence.report.answer import nll_difference, row_of
 from gence.report.columns import COLUMN
-from gence.report.figures import Axis, Series, axis_for, bar_chart, difference_chart, dot_chart, line_chart
-from gence.report.names import BASELINE, Look, budget_label, calibrator_label, combination_label, loss_label
+from gence.report.figures import Axis, Places, Series, axis_for, bar_chart, difference_chart, dot_chart, line_chart
+from gence.report.names import BASELINE, Look, Varied, calibrator_label, combination_label, loss_label
 from gence.report.reliability import ece_text, reliability_diagram, shown_calibrators
 
 CALIBRATOR_MARKERS = ("o", "o", "s", "^", "D", "v", "P", "X")
@@ -25,12 +25,14 @@ class Chart:
 
 @dataclass(frozen=True)
 class Grid:
-    """The names that the page's charts run over, each in the order of the page, and the look of every loss."""
+    """What the page's charts run over, each in the order of the page, and how losses and settings are shown."""
 
     losses: tuple[str, ...]
     calibrators: tuple[str, ...]
-    budgets: tuple[Budget, ...]
+    settings: tuple[Setting, ...]
     looks: dict[str, Look]
+    varied: Varied
+    setting_labels: dict[Setting, str]
 
 
 @dataclass(frozen=True)
@@ -42,36 +44,15 @@ class ReliabilityRow:
 
 
 def comparison_charts(summary: Summary, grid: Grid) -> list[Chart]:
-    """Accuracy, then NLL: lines over the budgets, a chart a calibrator; or at one budget, dots with all calibrators."""
-    first = "none" if "none" in grid.calibrators else grid.calibrators[0]
-    accuracy = _series(summary, grid, first, COLUMN["accuracy"].estimate)
-    nll = {name: _series(summary, grid, name, COLUMN["nll"].estimate) for name in grid.calibrators}
-    accuracy_axis = _axis("accuracy, %", accuracy, factor=100)
-    nll_axis = _axis("NLL", [one for series in nll.values() for one in series], may_log=True)
-    charts: list[Chart] = []
-    title = f"Accuracy, {calibrator_label(first)}"
-    if len(grid.budgets) == 1:
-        if accuracy_axis:
-            charts.append(Chart(title, dot_chart("accuracy", title, accuracy, accuracy_axis, ["o"])))
-        if nll_axis:
-            markers = [_marker(i) for i in range(len(grid.calibrators))]
-            together = [
-                Series(one.name, one.number, one.look, tuple(nll[name][i].values[0] for name in grid.calibrators))
-                for i, one in enumerate(nll[first])
-            ]
-            title = "NLL, every calibrator"
-            charts.append(Chart(title, dot_chart("nll", title, together, nll_axis, markers)))
-        return charts
-    places = [str(budget) for budget in grid.budgets]
-    if accuracy_axis:
-        label = f"{title}, against labels a class, a line a loss."
-        charts.append(Chart(title, line_chart("accuracy", label, accuracy, places, accuracy_axis)))
-    if nll_axis:
-        for i, (name, series) in enumerate(nll.items()):
-            title = f"NLL, {calibrator_label(name)}"
-            label = f"{title}, against labels a class, a line a loss."
-            charts.append(Chart(title, line_chart(f"nll{i}", label, series, places, nll_axis)))
-    return charts
+    """Accuracy, then NLL: lines over the settings, or dots at a single one; lines over batch sizes show ECE as well."""
+    first = ("none" if "none" in grid.calibrators else grid.calibrators[0],)
+    accuracy = _Measure("accuracy", "Accuracy", first, "accuracy, %")
+    nll = _Measure("nll", "NLL", grid.calibrators, "NLL", may_log=True)
+    ece = _Measure("ece", "ECE", grid.calibrators, "ECE, %")
+    if len(grid.settings) == 1:
+        return [*_dots(summary, grid, accuracy), *_dots(summary, grid, nll)]
+    measures = (accuracy, nll) if grid.varied == "labels" else (accuracy, nll, ece)
+    return [chart for measure in measures for chart in _lines(summary, grid, measure)]
 
 
 def calibrator_legend(grid: Grid) -> list[tuple[str, str, bool]]:
@@ -80,13 +61,13 @@ def calibrator_legend(grid: Grid) -> list[tuple[str, str, bool]]:
 
 
 def reliability_rows(summary: Summary, grid: Grid) -> list[ReliabilityRow]:
-    """The diagrams at the largest budget, the loss with the lowest NLL first."""
-    budget = grid.budgets[-1]
-    here = [row for row in summary.rows if row.labels_per_class == budget]
+    """The diagrams at the last setting, the loss with the lowest NLL first."""
+    setting = grid.settings[-1]
+    here = [row for row in summary.rows if row.setting == setting]
     calibrators = shown_calibrators(grid.calibrators)
     rows: list[ReliabilityRow] = []
     for loss in dict.fromkeys(row.loss for row in here):
-        found = [row_of(here, (loss, name), budget) for name in calibrators]
+        found = [row_of(here, (loss, name), setting) for name in calibrators]
         diagrams = [
             row and Chart(ece_text(row), reliability_diagram(f"rel{len(rows)}x{j}", row, grid.looks[loss]))
             for j, row in enumerate(found)
@@ -96,16 +77,16 @@ def reliability_rows(summary: Summary, grid: Grid) -> list[ReliabilityRow]:
 
 
 def cost_chart(summary: Summary, grid: Grid) -> Chart:
-    """Training seconds of each loss at the largest budget."""
+    """Training seconds of each loss at the last setting."""
     series = _series(summary, grid, None, COLUMN["seconds"].estimate)
     last = [Series(one.name, one.number, one.look, one.values[-1:]) for one in series]
-    title = f"Seconds to train one seed, {budget_label(grid.budgets[-1])}"
+    title = f"Seconds to train one seed, {grid.setting_labels[grid.settings[-1]]}"
     estimates = [value for one in last for value in one.values if value is not None]
     return Chart(title, bar_chart("cost", title, last, axis_for("seconds", estimates)))
 
 
 def difference_charts(answers: Sequence[Answer], grid: Grid) -> list[Chart]:
-    """The winner's NLL minus that of plain cross-entropy, and minus that of the best other loss, a row a budget."""
+    """The winner's NLL minus that of plain cross-entropy, and minus that of the best other loss, a row a setting."""
     charts: list[Chart] = []
     sides = (
         ("Winner minus plain cross-entropy, NLL", [answer.against_baseline for answer in answers]),
@@ -116,9 +97,10 @@ def difference_charts(answers: Sequence[Answer], grid: Grid) -> list[Chart]:
         for answer, differences in zip(answers, side, strict=True):
             difference = nll_difference(differences)
             if difference is not None and difference.estimate.low is not None:
-                rows.append((budget_label(answer.labels_per_class), grid.looks[answer.best.loss], difference.estimate))
+                words = grid.setting_labels[answer.setting]
+                rows.append((words, grid.looks[answer.best.loss], difference.estimate))
         if rows:
-            label = f"{title}, with intervals, a row a budget."
+            label = f"{title}, with intervals, a row a setting."
             charts.append(Chart(title, difference_chart(f"difference{i}", label, rows, "difference in NLL")))
     return charts
 
@@ -131,30 +113,86 @@ def contenders(answer: Answer) -> list[tuple[str, str, SummaryRow]]:
     if difference is not None:
         found.append(("best other loss", difference.second))
     found.append(("plain", BASELINE))
-    rows = {pair: row_of(answer.rows, pair, answer.labels_per_class) for _, pair in found}
+    rows = {pair: row_of(answer.rows, pair, answer.setting) for _, pair in found}
     roles: dict[tuple[str, str], str] = {}
     for role, pair in found:
         roles[pair] = f"{roles[pair]}, {role}" if pair in roles else role
     return [(role, combination_label(*pair), row) for pair, role in roles.items() if (row := rows[pair]) is not None]
 
 
+@dataclass(frozen=True)
+class _Measure:
+    """One measured column as its charts show it: under which calibrators, and on what axis."""
+
+    key: str
+    words: str
+    calibrators: tuple[str, ...]
+    axis: str
+    may_log: bool = False
+
+
+def _lines(summary: Summary, grid: Grid, measure: _Measure) -> list[Chart]:
+    """A chart a calibrator, all on one axis."""
+    series = [_series(summary, grid, name, COLUMN[measure.key].estimate) for name in measure.calibrators]
+    axis = _axis(measure, [one for lines in series for one in lines])
+    if axis is None:
+        return []
+    places = _places(grid)
+    charts: list[Chart] = []
+    for i, (name, lines) in enumerate(zip(measure.calibrators, series, strict=True)):
+        title = f"{measure.words}, {calibrator_label(name)}"
+        label = f"{title}, against {places.title}, a line a loss."
+        charts.append(Chart(title, line_chart(f"{measure.key}{i}", label, lines, places, axis)))
+    return charts
+
+
+def _dots(summary: Summary, grid: Grid, measure: _Measure) -> list[Chart]:
+    """One chart with all calibrators."""
+    series = [_series(summary, grid, name, COLUMN[measure.key].estimate) for name in measure.calibrators]
+    axis = _axis(measure, [one for dots in series for one in dots])
+    if axis is None:
+        return []
+    together = [
+        Series(one[0].name, one[0].number, one[0].look, tuple(value for dots in one for value in dots.values))
+        for one in zip(*series, strict=True)
+    ]
+    alone = len(measure.calibrators) == 1
+    title = f"{measure.words}, {calibrator_label(measure.calibrators[0]) if alone else 'every calibrator'}"
+    markers = [_marker(i) for i in range(len(measure.calibrators))]
+    return [Chart(title, dot_chart(measure.key, title, together, axis, markers))]
+
+
+def _places(grid: Grid) -> Places:
+    budgets = tuple(str(setting.labels_per_class) for setting in grid.settings)
+    sizes = tuple(str(setting.batch_size) for setting in grid.settings)
+    if grid.varied == "labels":
+        return Places("labels a class", budgets)
+    if grid.varied == "batch size":
+        return Places("batch size", sizes)
+    # A line from the largest batches of one budget to the smallest of the next would show a change of nothing.
+    breaks = tuple(i for i in range(1, len(budgets)) if budgets[i] != budgets[i - 1])
+    texts = tuple(f"{size}\n{budget}" for size, budget in zip(sizes, budgets, strict=True))
+    return Places("batch size (labels a class below)", texts, breaks)
+
+
 def _series(
     summary: Summary, grid: Grid, calibrator: str | None, estimate: Callable[[SummaryRow], Estimate | None]
 ) -> list[Series]:
     """A series a loss; with `calibrator` None, whichever was run, for what does not depend on it."""
-    values: dict[tuple[str, Budget], Estimate | None] = {}
+    values: dict[tuple[str, Setting], Estimate | None] = {}
     for row in summary.rows:
         if calibrator in (None, row.calibrator):
-            values.setdefault((row.loss, row.labels_per_class), estimate(row))
+            values.setdefault((row.loss, row.setting), estimate(row))
     return [
-        Series(loss_label(loss), i, grid.looks[loss], tuple(values.get((loss, budget)) for budget in grid.budgets))
+        Series(loss_label(loss), i, grid.looks[loss], tuple(values.get((loss, setting)) for setting in grid.settings))
         for i, loss in enumerate(grid.losses)
     ]
 
 
-def _axis(title: str, series: Sequence[Series], *, factor: float = 1.0, may_log: bool = False) -> Axis | None:
+def _axis(measure: _Measure, series: Sequence[Series]) -> Axis | None:
     estimates = [value for one in series for value in one.values if value is not None]
-    return axis_for(title, estimates, factor=factor, may_log=may_log) if estimates else None
+    factor = COLUMN[measure.key].factor
+    return axis_for(measure.axis, estimates, factor=factor, may_log=measure.may_log) if estimates else None
 
 
 def _marker(number: int) -> str:

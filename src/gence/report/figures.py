@@ -1,4 +1,4 @@
-"""Charts of estimates: against labels a class as lines, at one budget as dots, seconds as bars, differences by zero."""
+"""Charts of estimates: over settings as lines, at one setting as dots, seconds as bars, differences by zero."""
 
 # matplotlib's stubs leave `**kwargs` without a type.
 # pyright: reportUnknownMemberType=false
@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,6 +45,15 @@ class Axis:
     log: bool
 
 
+@dataclass(frozen=True)
+class Places:
+    """What lines run over: a text a place, and a title for all of them; lines start anew at the places in `breaks`."""
+
+    title: str
+    texts: tuple[str, ...]
+    breaks: tuple[int, ...] = ()
+
+
 def axis_for(title: str, estimates: Sequence[Estimate], *, factor: float = 1.0, may_log: bool = False) -> Axis:
     """An axis that holds every estimate with its interval; logarithmic if allowed and the means span a factor of 5."""
     means = [estimate.mean * factor for estimate in estimates]
@@ -56,8 +66,8 @@ def axis_for(title: str, estimates: Sequence[Estimate], *, factor: float = 1.0, 
     return Axis(title, factor, low - margin, high + margin, log=False)
 
 
-def line_chart(name: str, label: str, series: Sequence[Series], places: Sequence[str], axis: Axis) -> str:
-    """A line a loss over the budgets, with interval bars, as an SVG element."""
+def line_chart(name: str, label: str, series: Sequence[Series], places: Places, axis: Axis) -> str:
+    """A line a loss over the places, with interval bars, as an SVG element."""
 
     def paint(figure: Figure) -> None:
         axes = _axes(figure)
@@ -66,30 +76,19 @@ def line_chart(name: str, label: str, series: Sequence[Series], places: Sequence
         for i, one in enumerate(series):
             # Moved sideways a little, so that the bars of one loss do not hide those of the next.
             shift = (i - (len(series) - 1) / 2) * step
-            known = [(x + shift, value) for x, value in enumerate(one.values) if value is not None]
-            line = axes.plot(
-                [x for x, _ in known],
-                [value.mean * axis.factor for _, value in known],
-                color=PALETTE[one.look.colour],
-                linestyle=one.look.dash,
-                linewidth=1.6,
-                marker=one.look.marker,
-                markersize=5,
-                markeredgewidth=0,
-            )
-            line[0].set_gid(f"loss-{one.number}")
-            for x, value in known:
-                _bar(axes, one, [x, x], value, axis.factor, upright=True)
-        axes.set_xticks(range(len(places)), list(places), parse_math=False)
-        axes.set_xlim(-0.4, len(places) - 0.6)
-        axes.set_xlabel("labels a class")
+            for start, end in pairwise((0, *places.breaks, len(places.texts))):
+                known = [(x + shift, one.values[x]) for x in range(start, end)]
+                _line(axes, one, [(x, value) for x, value in known if value is not None], axis.factor)
+        axes.set_xticks(range(len(places.texts)), list(places.texts), parse_math=False)
+        axes.set_xlim(-0.4, len(places.texts) - 0.6)
+        axes.set_xlabel(places.title)
         _scale(axes, axis, upright=True)
 
     return draw(name, label, (_WIDTH, 262.0), paint)
 
 
 def dot_chart(name: str, label: str, series: Sequence[Series], axis: Axis, markers: Sequence[str]) -> str:
-    """A row a loss at one budget, a dot a value with its interval, as an SVG element.
+    """A row a loss at one setting, a dot a value with its interval, as an SVG element.
 
     Args:
         name: Unique on the page.
@@ -122,7 +121,7 @@ def dot_chart(name: str, label: str, series: Sequence[Series], axis: Axis, marke
                     markeredgecolor=colour,
                     gid=f"loss-{one.number}",
                 )
-        _rows(axes, [one.name for one in series], row)
+        _rows(axes, [_cut(one.name) for one in series], row)
         _scale(axes, axis, upright=False)
 
     return draw(name, label, (_WIDTH, 62 + 20 * row * len(series)), paint)
@@ -141,7 +140,7 @@ def bar_chart(name: str, label: str, series: Sequence[Series], axis: Axis) -> st
                 if value.low is not None and value.high is not None:
                     ends = [max(value.low, 0.0) * axis.factor, value.high * axis.factor]
                     axes.plot(ends, [i, i], color=INK, linewidth=1.2)
-        _rows(axes, [one.name for one in series], 1.0)
+        _rows(axes, [_cut(one.name) for one in series], 1.0)
         _scale(axes, Axis(axis.title, axis.factor, 0.0, axis.high, log=False), upright=False)
 
     return draw(name, label, (_WIDTH, 62 + 24 * len(series)), paint)
@@ -172,6 +171,22 @@ def _axes(figure: Figure) -> Axes:
     return figure.add_subplot()
 
 
+def _line(axes: Axes, one: Series, points: Sequence[tuple[float, Estimate]], factor: float) -> None:
+    line = axes.plot(
+        [x for x, _ in points],
+        [value.mean * factor for _, value in points],
+        color=PALETTE[one.look.colour],
+        linestyle=one.look.dash,
+        linewidth=1.6,
+        marker=one.look.marker,
+        markersize=5,
+        markeredgewidth=0,
+    )
+    line[0].set_gid(f"loss-{one.number}")
+    for x, value in points:
+        _bar(axes, one, [x, x], value, factor, upright=True)
+
+
 def _bar(axes: Axes, one: Series, across: list[float], value: Estimate, factor: float, *, upright: bool) -> None:
     if value.low is None or value.high is None:
         return
@@ -181,10 +196,13 @@ def _bar(axes: Axes, one: Series, across: list[float], value: Estimate, factor: 
     line[0].set_gid(f"loss-{one.number}")
 
 
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}\u2026"
+
+
 def _rows(axes: Axes, names: Sequence[str], row: float) -> None:
-    labels = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}\u2026" for name in names]
-    axes.set_yticks([i * row for i in range(len(labels))], labels, parse_math=False)
-    axes.set_ylim((len(labels) - 0.5) * row, -0.5 * row)
+    axes.set_yticks([i * row for i in range(len(names))], list(names), parse_math=False)
+    axes.set_ylim((len(names) - 0.5) * row, -0.5 * row)
 
 
 def _scale(axes: Axes, axis: Axis, *, upright: bool) -> None:

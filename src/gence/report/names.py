@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
-from gence.bench.records import Budget
+from gence.bench.records import Budget, Setting
 
-_LOSSES = {"ce": "cross-entropy", "label_smoothing": "label smoothing", "focal": "focal", "gence": "GenCE"}
+_LOSSES = {
+    "ce": "cross-entropy",
+    "label_smoothing": "label smoothing",
+    "focal": "focal",
+    "gence": "GenCE",
+    "gence_moving": "moving GenCE",
+}
 _CALIBRATORS = {
     "none": "no calibrator",
     "temperature": "temperature scaling",
@@ -17,11 +24,14 @@ _CALIBRATORS = {
 BASELINE = ("ce", "none")
 """Plain cross-entropy without a calibrator: what everybody has before asking."""
 
+Varied = Literal["labels", "batch size", "both"]
+"""What the settings of a study differ in."""
+
 COLOURS = 7
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("solid", "dashed", "dotted", "dashdot")
 # Fixed places, so that a loss looks the same in the reports of two studies with different grids.
-_PLACES = ("ce", "gence", "focal", "label_smoothing")
+_PLACES = ("ce", "gence", "focal", "label_smoothing", "gence_moving")
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,34 @@ def budget_label(budget: Budget) -> str:
     if budget == "all":
         return "all labels"
     return f"{budget} label a class" if budget == 1 else f"{budget} labels a class"
+
+
+def varied(settings: Iterable[Setting]) -> Varied:
+    """What the settings of a study differ in; labels where there is one setting only."""
+    settings = list(settings)
+    if len({setting.batch_size for setting in settings}) < 2:
+        return "labels"
+    return "batch size" if len({setting.labels_per_class for setting in settings}) < 2 else "both"
+
+
+def setting_labels(settings: Iterable[Setting]) -> dict[Setting, str]:
+    """The settings of a study in words; a batch size is named only where there are several.
+
+    >>> list(setting_labels([Setting(10, 8)]).values())
+    ['10 labels a class']
+    >>> list(setting_labels([Setting(10, 8), Setting(10, 32)]).values())
+    ['batches of 8', 'batches of 32']
+    >>> setting_labels([Setting(10, 8), Setting(10, 32), Setting("all", 32)])[Setting("all", 32)]
+    'all labels, batches of 32'
+    """
+    settings = list(settings)
+    what = varied(settings)
+    labels: dict[Setting, str] = {}
+    for setting in settings:
+        batches = [] if what == "labels" else [f"batches of {setting.batch_size}"]
+        budget = [] if what == "batch size" else [budget_label(setting.labels_per_class)]
+        labels[setting] = ", ".join([*budget, *batches])
+    return labels
 
 
 def looks(losses: Iterable[str]) -> dict[str, Look]:

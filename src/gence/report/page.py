@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from gence.bench.records import Budget, Study, Summary
+from gence.bench.records import Budget, Setting, Study, Summary
 from gence.bench.records.store import write_atomically
-from gence.report.answer import small_print, verdict
+from gence.report.answer import small_print, verdicts
 from gence.report.charts import (
     Grid,
     calibrator_legend,
@@ -25,7 +25,7 @@ from gence.report.charts import (
     reliability_rows,
 )
 from gence.report.columns import COLUMN, COLUMNS, spread
-from gence.report.names import budget_label, calibrator_label, looks, loss_label
+from gence.report.names import budget_label, calibrator_label, looks, loss_label, setting_labels, varied
 from gence.report.provenance import dates, first_data, items, provenance, seeds
 from gence.report.reliability import FEW, shown_calibrators
 from gence.report.tables import table_rows
@@ -69,19 +69,18 @@ def _context(study: Study, summary: Summary) -> dict[str, Any]:
         "grid": grid,
         "title": str(data.get("name") or next((row.data for row in summary.rows), "no data yet")),
         "facts": _facts(study, summary, grid),
-        "verdicts": [verdict(answer) for answer in summary.answers],
+        "verdicts": verdicts(summary),
         "small_print": small_print(summary),
         "contenders": spoken_of,
         "brought_out": {row.loss for _, _, row in spoken_of} if len(grid.losses) > _CROWD else set(),
         "columns": COLUMNS,
         "column": COLUMN,
         "spread": spread,
-        "rows": table_rows(summary, grid.losses, grid.calibrators, grid.budgets),
-        "budget_label": budget_label,
+        "rows": table_rows(summary, grid.losses, grid.calibrators, grid.settings),
         "calibrator_label": calibrator_label,
         "loss_label": loss_label,
         "comparisons": comparison_charts(summary, grid) if summary.rows else [],
-        "calibrator_legend": calibrator_legend(grid) if len(grid.budgets) == 1 and len(grid.calibrators) > 1 else [],
+        "calibrator_legend": calibrator_legend(grid) if len(grid.settings) == 1 and len(grid.calibrators) > 1 else [],
         "differences": difference_charts(summary.answers, grid),
         "reliability": reliability_rows(summary, grid) if summary.rows else [],
         "reliability_calibrators": shown_calibrators(grid.calibrators),
@@ -96,8 +95,8 @@ def _grid(study: Study, summary: Summary) -> Grid:
     rows, records = summary.rows, study.records
     losses = _unique([*(record.cell.loss for record in records), *(row.loss for row in rows)])
     calibrators = _unique([*(name for record in records for name in record.results), *(row.calibrator for row in rows)])
-    budgets: tuple[Budget, ...] = tuple(dict.fromkeys(row.labels_per_class for row in rows))
-    return Grid(losses, calibrators, budgets, looks(losses))
+    settings = tuple(dict.fromkeys(row.setting for row in rows))
+    return Grid(losses, calibrators, settings, looks(losses), varied(settings), setting_labels(settings))
 
 
 def _facts(study: Study, summary: Summary, grid: Grid) -> list[str]:
@@ -110,20 +109,29 @@ def _facts(study: Study, summary: Summary, grid: Grid) -> list[str]:
         ", ".join(f"model {name}" for name in _unique(row.model for row in summary.rows)),
         f"{len(grid.losses)} {_plural('loss', len(grid.losses))}",
         f"{len(grid.calibrators)} {_plural('calibrator', len(grid.calibrators))}",
-        _budgets(grid.budgets),
+        _budgets(grid.settings),
+        _batch_sizes(grid.settings),
         f"{len(seeds(study))} {_plural('seed', len(seeds(study)))}",
         dates(study),
     ]
     return [fact for fact in facts if fact]
 
 
-def _budgets(budgets: Iterable[Budget]) -> str:
-    names = [str(budget) for budget in budgets]
-    if not names:
-        return ""
-    if len(names) == 1:
-        return budget_label("all" if names[0] == "all" else int(names[0]))
-    return f"{', '.join(names[:-1])} and {names[-1]} labels a class"
+def _budgets(settings: Iterable[Setting]) -> str:
+    budgets: list[Budget] = list(dict.fromkeys(setting.labels_per_class for setting in settings))
+    if len(budgets) < 2:
+        return "".join(budget_label(budget) for budget in budgets)
+    return f"{_and(budgets)} labels a class"
+
+
+def _batch_sizes(settings: Iterable[Setting]) -> str:
+    sizes = sorted({setting.batch_size for setting in settings})
+    return f"batches of {_and(sizes)}" if len(sizes) > 1 else ""
+
+
+def _and(values: Sequence[object]) -> str:
+    names = [str(value) for value in values]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _plural(word: str, count: int) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from gence.bench.records import Budget, Study, TrialRecord
-from gence.report.names import budget_label, calibrator_label
+from gence.bench.records import Setting, Study, TrialRecord
+from gence.report.names import budget_label, calibrator_label, setting_labels
 
 Pairs = list[tuple[str, str]]
 """A table of two columns: a name and its value."""
@@ -39,17 +39,29 @@ def provenance(study: Study) -> Provenance:
     records = study.records
     classes = [str(name) for name in items(first_data(study).get("class_names"))]
     return Provenance(
-        notes=list(dict.fromkeys(str(note) for record in records for note in items(record.data.get("notes")))),
+        notes=_notes(records),
         fits=_fits(records),
         classes=classes[:_SHOWN_CLASSES],
         more_classes=max(len(classes) - _SHOWN_CLASSES, 0),
         rows=_by_budget(records),
         spec=_flat(study.spec),
-        training=_distinct(record.training for record in records),
+        training=_distinct(
+            {key: value for key, value in record.training.items() if key != "cautions"} for record in records
+        ),
         environment=_distinct(record.environment for record in records),
         run=_run(study),
         command=_command(study.spec.get("command")),
     )
+
+
+def _notes(records: Iterable[TrialRecord]) -> list[str]:
+    """What was said of the data, and what a loss warned of in training."""
+    records = list(records)
+    data = [str(note) for record in records for note in items(record.data.get("notes"))]
+    losses = [
+        f"{record.cell.loss}: {caution}" for record in records for caution in items(record.training.get("cautions"))
+    ]
+    return list(dict.fromkeys([*data, *losses]))
 
 
 def first_data(study: Study) -> dict[str, Any]:
@@ -73,18 +85,19 @@ def seeds(study: Study) -> list[int]:
     return sorted({record.cell.seed for record in study.records})
 
 
-def _fits(records: Iterable[TrialRecord]) -> list[str]:
-    """What the fits of the calibrators had to remark, and in how many of the trials of a budget."""
-    trials: Counter[Budget] = Counter(record.cell.labels_per_class for record in records)
-    remarks: Counter[tuple[Budget, str, str]] = Counter(
-        (record.cell.labels_per_class, name, remark)
+def _fits(records: Sequence[TrialRecord]) -> list[str]:
+    """What the fits of the calibrators had to remark, and in how many of the trials of a setting."""
+    trials: Counter[Setting] = Counter(record.cell.setting for record in records)
+    labels = setting_labels(trials)
+    remarks: Counter[tuple[Setting, str, str]] = Counter(
+        (record.cell.setting, name, remark)
         for record in records
         for name, result in record.results.items()
         for remark in result.remarks
     )
     return [
-        f"{budget_label(budget)}, {calibrator_label(name)}: {remark} ({count} of {trials[budget]} trials)"
-        for (budget, name, remark), count in remarks.items()
+        f"{labels[setting]}, {calibrator_label(name)}: {remark} ({count} of {trials[setting]} trials)"
+        for (setting, name, remark), count in remarks.items()
     ]
 
 

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gence.bench.records import METRICS, Budget, Study, Summary, SummaryRow
+from gence.bench.records import METRICS, Setting, Study, Summary, SummaryRow
 from gence.bench.records.store import write_atomically
 from gence.report.columns import COLUMNS, Column, spread
 from gence.report.names import calibrator_label, loss_label
 
-CSV_COLUMNS = ("data", "model", "loss", "calibrator", "labels_per_class", "seed", *METRICS, "seconds")
+CSV_COLUMNS = ("data", "model", "loss", "calibrator", "labels_per_class", "batch_size", "seed", *METRICS, "seconds")
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """A number of the page's table: what is shown, what it sorts by, and whether it leads its budget."""
+    """A number of the page's table: what is shown, what it sorts by, and whether it leads its setting."""
 
     text: str
     spread: str
@@ -28,14 +28,14 @@ class TableCell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A loss with a calibrator at a budget; the numbers are places in the lists that the filters offer."""
+    """A loss with a calibrator at a setting; the numbers are places in the lists that the filters offer."""
 
     loss: str
     calibrator: str
-    budget: Budget
+    setting: Setting
     loss_number: int
     calibrator_number: int
-    budget_number: int
+    setting_number: int
     loss_name: str
     cells: tuple[TableCell, ...]
 
@@ -56,7 +56,7 @@ def write_csv(study: Study, out: Path) -> Path:
     for record in study.records:
         cell = record.cell
         for calibrator, result in record.results.items():
-            place = (cell.data, cell.model, cell.loss, calibrator, cell.labels_per_class, cell.seed)
+            place = (cell.data, cell.model, cell.loss, calibrator, cell.labels_per_class, cell.batch_size, cell.seed)
             # The csv module writes floats with repr, so no digit is lost.
             numbers = [result.metrics[metric] for metric in METRICS]
             writer.writerow([*place, *numbers, record.seconds.get("train", "")])
@@ -66,27 +66,27 @@ def write_csv(study: Study, out: Path) -> Path:
 
 
 def table_rows(
-    summary: Summary, losses: Sequence[str], calibrators: Sequence[str], budgets: Sequence[Budget]
+    summary: Summary, losses: Sequence[str], calibrators: Sequence[str], settings: Sequence[Setting]
 ) -> list[TableRow]:
     """The rows of the page's table, in the order of the summary."""
-    best = {(budget, column.key): _best(summary.rows, budget, column) for budget in budgets for column in COLUMNS}
+    best = {(setting, column.key): _best(summary.rows, setting, column) for setting in settings for column in COLUMNS}
     return [
         TableRow(
             loss=loss_label(row.loss),
             calibrator=calibrator_label(row.calibrator),
-            budget=row.labels_per_class,
+            setting=row.setting,
             loss_number=losses.index(row.loss),
             calibrator_number=calibrators.index(row.calibrator),
-            budget_number=budgets.index(row.labels_per_class),
+            setting_number=settings.index(row.setting),
             loss_name=row.loss,
-            cells=tuple(_cell(row, column, best[row.labels_per_class, column.key]) for column in COLUMNS),
+            cells=tuple(_cell(row, column, best[row.setting, column.key]) for column in COLUMNS),
         )
         for row in summary.rows
     ]
 
 
-def _best(rows: Sequence[SummaryRow], budget: Budget, column: Column) -> str | None:
-    estimates = [column.estimate(row) for row in rows if row.labels_per_class == budget]
+def _best(rows: Sequence[SummaryRow], setting: Setting, column: Column) -> str | None:
+    estimates = [column.estimate(row) for row in rows if row.setting == setting]
     means = [estimate.mean for estimate in estimates if estimate is not None]
     if not means:
         return None

@@ -2,7 +2,16 @@
 
 from gence.bench.records.store import Study, load_study, read_record, record_path, save_study, write_record
 from gence.bench.records.summary import Answer, Difference, Estimate, Summary, SummaryRow
-from gence.bench.records.trial import METRICS, RECORD_VERSION, Budget, CalibratorResult, Cell, Reliability, TrialRecord
+from gence.bench.records.trial import (
+    METRICS,
+    RECORD_VERSION,
+    Budget,
+    CalibratorResult,
+    Cell,
+    Reliability,
+    Setting,
+    TrialRecord,
+)
 
 __all__ = [
     "METRICS",
@@ -14,6 +23,7 @@ __all__ = [
     "Difference",
     "Estimate",
     "Reliability",
+    "Setting",
     "Study",
     "Summary",
     "SummaryRow",

@@ -29,7 +29,7 @@ class Study:
         folder: Where it lies.
         spec: The resolved spec, as it stands in study.json.
         expected: How many trials the whole grid has.
-        records: The finished trials, ordered by budget, loss and seed as the spec lists them.
+        records: The finished trials, in the order of the grid.
     """
 
     folder: Path
@@ -54,7 +54,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def record_path(folder: Path, cell: Cell, key: str) -> Path:
     """The file of a trial: readable first, then enough of the key to tell two recipes apart."""
-    return folder / _TRIALS / f"{cell.loss}-n{cell.labels_per_class}-s{cell.seed}-{key[:12]}.json"
+    name = f"{cell.loss}-n{cell.labels_per_class}-b{cell.batch_size}-s{cell.seed}-{key[:12]}"
+    return folder / _TRIALS / f"{name}.json"
 
 
 def write_record(folder: Path, record: TrialRecord, arrays: Mapping[str, np.ndarray]) -> Path:
@@ -78,8 +79,7 @@ def read_record(path: Path) -> TrialRecord:
     try:
         content = json.loads(path.read_text())
         version = content.get("version") if isinstance(content, dict) else None
-        if version != RECORD_VERSION:
-            raise InputError(f"{path}: record version {version!r}, this gence reads version {RECORD_VERSION}; {cure}")
+        _refuse_other_version(f"{path}: record", version, cure)
         return TrialRecord.model_validate_json(json.dumps(content))
     except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
@@ -87,8 +87,9 @@ def read_record(path: Path) -> TrialRecord:
 
 
 def save_study(folder: Path, spec: Mapping[str, Any], trials: Mapping[str, Cell]) -> None:
-    """Write study.json: the spec, and the key and cell of every trial of its grid, in order."""
-    content = {"spec": dict(spec), "trials": {key: cell.model_dump() for key, cell in trials.items()}}
+    """Write study.json: version and spec, and the key and cell of every trial of its grid, in order."""
+    cells = {key: cell.model_dump() for key, cell in trials.items()}
+    content = {"version": RECORD_VERSION, "spec": dict(spec), "trials": cells}
     write_atomically(folder / _SPEC, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -96,13 +97,15 @@ def load_study(folder: Path) -> Study:
     """Read a study back: its spec and the finished records of its grid, in grid order.
 
     Raises:
-        InputError: If the folder holds no study, or a record in it cannot be read.
+        InputError: If the folder holds no study or one of another version, or a record in it cannot be read.
     """
     path = folder / _SPEC
     if not path.is_file():
         raise InputError(f"{folder}: no study here ({_SPEC} is missing); give the --out folder of a run or compare")
     try:
         content = json.loads(path.read_text())
+        # Version 1 did not write its number.
+        _refuse_other_version(f"{path}: study", content.get("version", 1), "start the study again with another --out")
         trials = {key: Cell.model_validate(cell) for key, cell in content["trials"].items()}
         spec = dict(content["spec"])
     except (json.JSONDecodeError, UnicodeDecodeError, ValidationError, KeyError, AttributeError, TypeError) as error:
@@ -114,3 +117,8 @@ def load_study(folder: Path) -> Study:
         if (record.key, record.cell) != (key, trials[key]):
             raise InputError(f"{paths[key]}: the record of another trial; move it away to have this trial run again")
     return Study(folder, spec, len(trials), tuple(records.values()))
+
+
+def _refuse_other_version(what: str, version: Any, cure: str) -> None:
+    if version != RECORD_VERSION:
+        raise InputError(f"{what} version {version!r}, this gence reads version {RECORD_VERSION}; {cure}")

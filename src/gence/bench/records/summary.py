@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gence.bench.records.trial import Budget, Reliability
+from gence.bench.records.trial import Reliability, Setting
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """One loss with one calibrator at one budget, over all seeds. `reliability` pools the seeds' test rows."""
+    """One loss with one calibrator at one setting, over all seeds. `reliability` pools the seeds' test rows."""
 
     data: str
     model: str
     loss: str
     calibrator: str
-    labels_per_class: Budget
+    setting: Setting
     seeds: int
     metrics: dict[str, Estimate]
     seconds: Estimate
@@ -54,7 +54,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the study says at one budget: the combination with the lowest mean test NLL, against two others.
+    """What the study says at one setting: the combination with the lowest mean test NLL, against two others.
 
     Attributes:
         rows: Every combination over the seeds that all losses have finished, by mean NLL; over all seeds, and with no
@@ -64,7 +64,7 @@ class Answer:
         against_next: Winner minus the best combination that trains with another loss; empty when there is one loss.
     """
 
-    labels_per_class: Budget
+    setting: Setting
     rows: tuple[SummaryRow, ...]
     against_baseline: tuple[Difference, ...]
     against_next: tuple[Difference, ...]
@@ -76,7 +76,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Summary:
-    """Rows sorted by budget (small first, "all" last), then by mean NLL; one answer a budget in the same order."""
+    """Rows sorted by setting (its `rank`), then by mean NLL; one answer a setting in the same order."""
 
     rows: tuple[SummaryRow, ...]
     answers: tuple[Answer, ...]

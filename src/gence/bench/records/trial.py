@@ -1,18 +1,33 @@
-"""The record of one trial: one loss, one budget of labels, one seed, measured under every calibrator."""
+"""The record of one trial: one loss, budget of labels, batch size and seed, measured under every calibrator."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 METRICS = ("accuracy", "nll", "brier", "ece", "ece_mass", "classwise_ece", "smooth_ece", "aurc")
 """Every metric a trial measures, in the order of the columns of results.csv. Accuracy is better high, the rest low."""
 
 Budget = int | Literal["all"]
 """Labels a class, training and calibration together; "all" is every labelled row outside the test split."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the losses of a study are compared at; the answer is given for each setting by itself."""
+
+    labels_per_class: Budget
+    batch_size: int
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """The order of settings: small budgets first and "all" last, then small batches first."""
+        return (math.inf if self.labels_per_class == "all" else self.labels_per_class, self.batch_size)
 
 
 def _all_metrics(found: dict[str, float]) -> dict[str, float]:
@@ -32,7 +47,12 @@ class Cell(_Frozen):
     model: str
     loss: str
     labels_per_class: Budget
+    batch_size: int
     seed: int
+
+    @property
+    def setting(self) -> Setting:
+        return Setting(self.labels_per_class, self.batch_size)
 
 
 class Reliability(_Frozen):
