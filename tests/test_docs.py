@@ -67,6 +67,17 @@ def test_the_tables_of_first_results_are_what_their_script_prints(name: str) -> 
     assert printed in (folder.parent / "first-results.md").read_text()
 
 
+@pytest.mark.parametrize("classes", [10, 100])
+@pytest.mark.parametrize("calibrator", ["none", "temperature"])
+def test_the_tables_of_the_batch_size_study_are_what_their_script_prints(classes: int, calibrator: str) -> None:
+    folder = ROOT / "docs/batch-size"
+    command = [sys.executable, folder / "results.py", folder / f"{classes}-classes.csv", calibrator]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    spec = read_spec(ROOT / f"specs/batch-size-{classes}-classes.toml")
+    assert len(printed.splitlines()) == 2 + len(spec.training.batch_size) * len(spec.losses)
+    assert printed in (folder.parent / "batch-size.md").read_text()
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):

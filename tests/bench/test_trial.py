@@ -128,3 +128,17 @@ def test_every_loss_starts_from_the_same_weights_and_sees_the_same_rows(table: L
     still = SPEC.model_copy(update={"training": TrainingSpec(epochs=1, learning_rate=1e-30), "losses": ("ce", "gence")})
     logits = [run_trial(trial, table)[1]["test_logits"] for trial in plan(still, table)]
     assert np.array_equal(*logits)
+
+
+def test_what_a_loss_warns_of_is_kept_in_the_record(table: LabelledData) -> None:
+    quiet, _ = run(table)
+    assert quiet.training["cautions"] == []
+    few = Spec(**{**SPEC.model_dump(), "training": TrainingSpec(epochs=1, batch_size=(2,))})
+    cautioned, _ = run(table, few)
+    (caution,) = cautioned.training["cautions"]
+    assert "batch of 2 rows that count" in caution
+
+
+def test_a_loss_that_needs_the_number_of_classes_gets_it(table: LabelledData) -> None:
+    record, _ = run(table, Spec(**{**SPEC.model_dump(), "losses": ("gence_moving",)}))
+    assert record.training["knobs"] == {"strength": 1.0, "rate": 0.02}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from gence.bench.records import Study
+from gence.bench.records import Study, TrialRecord
 from gence.report.provenance import dates, provenance, seeds
 
 BuildStudy = Callable[..., Study]
@@ -64,6 +64,19 @@ def test_a_note_is_told_once_and_a_long_list_of_classes_is_cut(build_study: Buil
     found = provenance(build_study(notes=("One.", "Two.", "One."), class_names=tuple(f"class {i}" for i in range(45))))
     assert found.notes == ["One.", "Two."]
     assert (len(found.classes), found.more_classes) == (40, 5)
+
+
+def test_what_a_loss_warned_of_is_told_once_a_setting(build_study: BuildStudy) -> None:
+    study = build_study(batch_sizes=(8, 16), seeds=2, notes=("One.",))
+
+    def warn(record: TrialRecord) -> TrialRecord:
+        cautions = [f"{record.cell.batch_size} rows, seed {record.cell.seed}"] if record.cell.loss == "gence" else []
+        return record.model_copy(update={"training": {**record.training, "cautions": cautions}})
+
+    warned = [warn(record) for record in study.records]
+    found = provenance(Study(study.folder, study.spec, study.expected, tuple(warned)))
+    assert found.notes == ["One.", "GenCE: 8 rows, seed 0", "GenCE: 16 rows, seed 0"]
+    assert "cautions" not in dict(found.training)
 
 
 def test_records_that_say_nothing_leave_the_tables_empty(build_study: BuildStudy) -> None:

@@ -232,10 +232,10 @@ class GenCELoss(nn.Module):
         return loss
 
     def _look_for_few_rows(self, input: Tensor, target: Tensor) -> None:
-        rows, classes = count_rows(input, target, self.ignore_index), self._classes_seen(input, target)
-        if 0 < rows < classes:
+        rows, seen = count_rows(input, target, self.ignore_index), self._classes_seen(input, target)
+        if 0 < rows < seen:
             self._warned = True
-            say_few_rows(rows, classes)
+            say_few_rows(rows, seen, input.shape[class_dim(input)])
 
     def _classes_seen(self, input: Tensor, target: Tensor) -> int:
         """In all batches so far; the number of columns where the labels are probabilities or lie on an accelerator."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from gence.bench.records import Setting, Study, TrialRecord
-from gence.report.names import budget_label, calibrator_label, setting_labels
+from gence.report.names import budget_label, calibrator_label, loss_label, setting_labels
 
 Pairs = list[tuple[str, str]]
 """A table of two columns: a name and its value."""
@@ -54,14 +54,14 @@ def provenance(study: Study) -> Provenance:
     )
 
 
-def _notes(records: Iterable[TrialRecord]) -> list[str]:
-    """What was said of the data, and what a loss warned of in training."""
-    records = list(records)
-    data = [str(note) for record in records for note in items(record.data.get("notes"))]
-    losses = [
-        f"{record.cell.loss}: {caution}" for record in records for caution in items(record.training.get("cautions"))
-    ]
-    return list(dict.fromkeys([*data, *losses]))
+def _notes(records: Sequence[TrialRecord]) -> list[str]:
+    """What was said of the data, and what a loss first warned of in training at each setting."""
+    notes = dict.fromkeys(str(note) for record in records for note in items(record.data.get("notes")))
+    cautions: dict[tuple[str, Setting], str] = {}
+    for record in records:
+        for caution in items(record.training.get("cautions")):
+            cautions.setdefault((record.cell.loss, record.cell.setting), f"{loss_label(record.cell.loss)}: {caution}")
+    return list(dict.fromkeys([*notes, *cautions.values()]))
 
 
 def first_data(study: Study) -> dict[str, Any]:
