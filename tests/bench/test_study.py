@@ -187,7 +187,7 @@ def wait_for(condition, seconds: float = 60.0) -> None:
 
 ARGUMENTS = [
     *("compare", "digits", "--losses", "ce,gence", "--labels-per-class", "5", "--seeds", "6"),
-    *("--model", "mlp", "--epochs", "400", "--workers", "2"),
+    *("--model", "mlp", "--epochs", "250", "--workers", "2"),
 ]
 
 
@@ -224,7 +224,7 @@ def test_kill_9_in_mid_study_then_the_same_command_gives_the_unbroken_table(tmp_
     process = start(broken)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
-    whole = SPEC.model_copy(update={"labels_per_class": (5,), "seeds": 6, "training": TrainingSpec(epochs=400)})
+    whole = SPEC.model_copy(update={"labels_per_class": (5,), "seeds": 6, "training": TrainingSpec(epochs=250)})
     write_csv(run_study(whole, unbroken)[0], unbroken)
     after = records(broken)
     assert len(after) == 12
