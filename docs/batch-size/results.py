@@ -1,6 +1,6 @@
-"""Print the results.csv of a study over batch sizes as a Markdown table, and draw it.
+"""Print the results.csv of a study over batch sizes as Markdown tables, and draw it.
 
-python docs/batch-size/results.py docs/batch-size/100-classes.csv none          # the table, as trained
+python docs/batch-size/results.py docs/batch-size/100-classes.csv none          # the tables, as trained
 python docs/batch-size/results.py docs/batch-size/100-classes.csv temperature   # after one temperature
 python docs/batch-size/results.py docs/batch-size/100-classes.csv FILE.svg      # the figure
 """
@@ -35,7 +35,7 @@ def read(path: Path) -> Results:
 
 
 def difference(results: Results, size: int, loss: str, calibrator: str, metric: str) -> Estimate:
-    """`loss` minus cross-entropy, paired by seed, widened for every comparison of one metric in the table."""
+    """`loss` minus cross-entropy, paired by seed, widened for every comparison of one metric on one data set."""
     ours, theirs = results[size, loss, calibrator], results[size, "ce", calibrator]
     sizes = len({key[0] for key in results})
     comparisons = sizes * (len(LOSSES) - 1) * len(CALIBRATORS)
@@ -43,18 +43,19 @@ def difference(results: Results, size: int, loss: str, calibrator: str, metric: 
 
 
 def table(path: Path, calibrator: str) -> str:
-    """Means over seeds, and differences to cross-entropy with their intervals; bold where these exclude zero."""
-    results = read(path)
-    heads = [f"{title}{end}" for title, _, _ in COLUMNS.values() for end in ("", f" {MINUS} CE's")]
-    lines = ["| " + " | ".join(["batch", "loss", *heads]) + " |", "|" + " --- |" * (2 + len(heads))]
+    """A table a metric: means over seeds, and differences to cross-entropy; bold where the interval excludes zero."""
+    return "\n\n".join(_table(read(path), calibrator, metric) for metric in COLUMNS)
+
+
+def _table(results: Results, calibrator: str, metric: str) -> str:
+    title, _, decimals = COLUMNS[metric]
+    others = [loss for loss in LOSSES if loss != "ce"]
+    heads = [f"{title} at batches of", LOSSES["ce"], *(f"{LOSSES[loss]} {MINUS} {LOSSES['ce']}" for loss in others)]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for size in sorted({key[0] for key in results}):
-        for loss, name in LOSSES.items():
-            cells = [str(size), name]
-            for metric, (_, _, decimals) in COLUMNS.items():
-                values = [seed[metric] for seed in results[size, loss, calibrator].values()]
-                cells.append(f"{estimate(values).mean:.{decimals}f}")
-                cells.append("" if loss == "ce" else _difference(results, size, loss, calibrator, metric, decimals))
-            lines.append("| " + " | ".join(cells) + " |")
+        mean = estimate([seed[metric] for seed in results[size, "ce", calibrator].values()]).mean
+        differences = [_difference(results, size, loss, calibrator, metric, decimals) for loss in others]
+        lines.append("| " + " | ".join([str(size), f"{mean:.{decimals}f}", *differences]) + " |")
     return "\n".join(lines)
 
 
