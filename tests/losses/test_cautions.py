@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gence import GenCELoss, MovingClassMass, class_mass, generative_cross_entropy
 from gence.losses import _cautions
@@ -34,7 +35,7 @@ def batch(rows: int, classes: int) -> tuple[Tensor, Tensor]:
 def test_a_plain_batch_with_fewer_rows_than_classes_is_warned_of_once() -> None:
     texts = said(lambda: [generative_cross_entropy(*batch(4, 100)) for _ in range(3)])
     assert len(texts) == 1
-    assert "a batch of 4 rows that count, and labels of 100 classes" in texts[0]
+    assert "a batch of 4 rows that count, and an input of 100 classes" in texts[0]
     assert "GenCELoss(class_mass=gence.MovingClassMass(100))" in texts[0]
     assert len(said(lambda: generative_cross_entropy(*batch(4, 50)))) == 1  # another head, another caution
 
@@ -70,6 +71,28 @@ def test_the_module_compares_with_the_classes_it_has_seen() -> None:
 )
 def test_there_is_nothing_to_say_of_other_forms(quiet: Callable[[Tensor, Tensor], Tensor]) -> None:
     assert said(lambda: quiet(*batch(4, 9))) == []
+
+
+def test_evaluation_is_not_warned_of() -> None:
+    with torch.no_grad():
+        assert said(lambda: generative_cross_entropy(*batch(4, 9))) == []
+        assert said(lambda: [GenCELoss()(torch.randn(4, 9), torch.arange(4) + k) for k in range(5)]) == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own, of its jvp
+def test_looking_at_the_labels_leaves_nothing_behind() -> None:
+    loss = GenCELoss()
+    logits, target = batch(12, 5)
+    with torch.inference_mode():
+        loss(logits, target)
+    for _ in range(2):  # a trace of the first transform would break the second
+        torch.func.grad(loss)(logits, target)
+        torch.func.jvp(lambda z: loss(z, target), (logits,), (logits,))
+        torch.func.hessian(loss)(logits, target)
+        torch.func.vmap(loss)(torch.stack([logits, logits]), torch.stack([target, target]))
+        loss(logits.requires_grad_(), target).backward()
+    with FakeTensorMode():
+        assert loss(torch.randn(12, 5), torch.zeros(12, dtype=torch.long)).shape == ()
 
 
 def test_class_probabilities_count_every_column() -> None:

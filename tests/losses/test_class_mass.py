@@ -278,6 +278,38 @@ def test_sums_over_other_classes_and_things_that_are_no_sums_are_refused() -> No
         class_mass(logits, target) + 1.0  # type: ignore[operator]
 
 
+def test_a_model_whose_buffers_cannot_be_put_back_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model must be a torch.nn.Module .* got function: wrap the call in a module"):
+        total_class_mass(lambda x: x, [batch()])  # type: ignore[arg-type]
+
+
+def test_a_part_without_rows_is_a_part() -> None:
+    model = nn.Linear(4, CLASSES)
+    total = total_class_mass(model, [(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))])
+    assert total.rows.item() == 0
+    assert (total + class_mass(*batch())).rows.item() == 24
+
+
+@pytest.mark.parametrize("made", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("used", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_total_serves_logits_of_another_dtype(made: torch.dtype, used: torch.dtype) -> None:
+    logits, target = batch()
+    logits[:, 4], target[target == 4] = -math.inf, 0  # its sum is the least number of the dtype
+    total = class_mass(logits.to(made), target)
+    used_logits = logits.to(used).requires_grad_()
+    share = generative_cross_entropy(used_logits, target, class_mass=total)
+    assert_close(share.double(), generative_cross_entropy(logits, target), rtol=2e-2, atol=2e-2)
+    assert torch.autograd.grad(share, used_logits)[0].isfinite().all()
+    assert_close((total + class_mass(logits.to(used), target)).rows.item(), 48.0)
+
+
+def test_the_message_about_many_weights_is_short() -> None:
+    logits, target = torch.randn(4, 1000), torch.arange(4)
+    with pytest.raises(ValueError, match=r"1000 weights from 1.0 to 1.0") as error:
+        generative_cross_entropy(logits, target, class_mass=class_mass(logits, target, torch.ones(1000)))
+    assert len(str(error.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
@@ -299,3 +331,11 @@ def test_a_class_number_out_of_range_is_named(label: int) -> None:
         with pytest.raises(ValueError, match=message):
             function(logits, target)
     generative_cross_entropy(logits.repeat(2, 1), target.repeat(2), ignore_index=label)
+
+
+def test_uint8_class_numbers_do_not_wrap_around() -> None:
+    logits, target = torch.randn(600, 300), (torch.arange(600) % 256).to(torch.uint8)
+    value = generative_cross_entropy(logits, target, strength=0.0)
+    assert_close(value, torch.nn.functional.cross_entropy(logits, target))
+    with pytest.raises(ValueError, match=r"from 0 to 99, .*; got 156 at \[0\]"):  # 156 is -100 modulo 256
+        generative_cross_entropy(torch.randn(200, 100), torch.full((200,), 156, dtype=torch.uint8))

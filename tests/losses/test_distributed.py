@@ -5,6 +5,7 @@ Both processes are started once and run every case, as starting them takes secon
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -204,13 +205,47 @@ def case_fsdp_takes_the_same_average() -> None:
     assert_close(ours, gradients(alone), **NEAR)
 
 
-def case_a_class_that_hardly_exists_stays_finite() -> None:
-    for scale in (200.0, 1e4):
-        logits = scale * data()[0][:, :CLASSES].float()
-        mine = own(logits, (12, 12)).clone().requires_grad_()
-        value = generative_cross_entropy(mine, own(data()[1], (12, 12)), process_group=dist.group.WORLD)
-        assert value.isfinite()
-        assert torch.autograd.grad(value, mine)[0].isfinite().all()
+def case_classes_that_hardly_exist_are_exact_too() -> None:
+    inputs, target = data()
+    for scale, lowered in ((1.0, 1000.0), (200.0, 0.0), (1.0, 3000.0), (1e4, 0.0)):
+        logits = scale * inputs[:, :CLASSES]
+        logits[:, 4] -= lowered
+        logits.requires_grad_()
+        expected = generative_cross_entropy(logits, target)
+        gradient = torch.autograd.grad(expected, logits)[0]
+        for split in SPLITS.values():
+            mine = own(logits.detach(), split).clone().requires_grad_()
+            value = generative_cross_entropy(mine, own(target, split), process_group=dist.group.WORLD)
+            assert_close(value.detach(), expected.detach(), rtol=1e-12, atol=1e-10)
+            assert_close(torch.autograd.grad(value, mine)[0], 2 * own(gradient, split), **NEAR)
+
+
+def case_with_many_classes_the_least_probable_counts_as_a_little() -> None:
+    logits = torch.zeros(4, 2**16, dtype=torch.float64)
+    logits[:, 1] = -1e5  # below what two bands hold
+    target = torch.tensor([0, 1, 0, 1])
+    mine = own(logits, (2, 2)).clone().requires_grad_()
+    value = generative_cross_entropy(mine, own(target, (2, 2)), process_group=dist.group.WORLD)
+    assert value.isfinite()
+    assert torch.autograd.grad(value, mine)[0].isfinite().all()
+
+
+def case_a_copy_trains_in_the_same_group() -> None:
+    loss = GenCELoss(process_group=dist.group.WORLD, class_mass=MovingClassMass(CLASSES))
+    twin = copy.deepcopy(nn.ModuleDict({"loss": loss}))["loss"]
+    assert twin.process_group is dist.group.WORLD
+    assert twin.class_mass is not loss.class_mass
+
+
+def case_a_process_outside_of_the_group_is_told_so() -> None:
+    first = dist.new_group([0])
+    if dist.get_rank() == 0:
+        GenCELoss(process_group=first)(data()[0][:, :CLASSES], data()[1])
+        return
+    with pytest.raises(ValueError, match="process_group must contain this process"):
+        GenCELoss(process_group=first)
+    with pytest.raises(ValueError, match="process_group must contain this process"):
+        generative_cross_entropy(data()[0], data()[1], process_group=first)
 
 
 def case_ranks_apart_are_warned_of_once() -> None:
@@ -228,7 +263,6 @@ def case_ranks_apart_are_warned_of_once() -> None:
             warnings.simplefilter("always")
             for _ in range(3):
                 function(logits, target)
-            function(logits, target, class_mass=class_mass(logits, target))
         said = [str(warning.message) for warning in caught if "ranks" in str(warning.message)]
         assert len(said) == 1, said
         assert "process_group=torch.distributed.group.WORLD" in said[0]
@@ -236,6 +270,15 @@ def case_ranks_apart_are_warned_of_once() -> None:
         warnings.simplefilter("always")
         generative_binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
     assert ["no exact form for ranks yet" in str(warning.message) for warning in caught] == [True]
+    for in_parts in (
+        lambda: GenCELoss(class_mass=MovingClassMass(CLASSES))(logits, target),
+        lambda: generative_cross_entropy(logits, target, class_mass=class_mass(logits, target)),
+    ):
+        _cautions._said.clear()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            in_parts()
+        assert ["process_group=" in str(warning.message) for warning in caught] == [True]
     _cautions._said.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

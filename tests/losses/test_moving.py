@@ -56,19 +56,39 @@ def cosine(a: Tensor, b: Tensor) -> float:
     return (a.flatten() @ b.flatten() / (a.norm() * b.norm())).item()
 
 
-def test_micro_batches_of_4_rows_and_100_classes_follow_the_full_batch() -> None:
-    logits, target = trained(steps=50)
+@pytest.mark.parametrize("steps", [50, 100])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_micro_batches_of_4_rows_and_100_classes_follow_the_full_batch(steps: int, seed: int) -> None:
+    logits, target = trained(steps)
     logits.requires_grad_()
     whole = torch.autograd.grad(generative_cross_entropy(logits, target), logits)[0]
     without = torch.autograd.grad(F.cross_entropy(logits, target), logits)[0]
     loss = GenCELoss(class_mass=MovingClassMass(100).double())
-    epoch(loss, logits, target, 4, seed=0)  # the averages fill
-    moving = epoch(loss, logits, target, 4, seed=1)
-    plain = epoch(GenCELoss(), logits, target, 4, seed=1)
+    epoch(loss, logits, target, 4, seed=10 + seed)  # the averages fill
+    moving = epoch(loss, logits, target, 4, seed=20 + seed)
+    plain = epoch(GenCELoss(), logits, target, 4, seed=20 + seed)
     assert cosine(moving, whole) >= 0.98
     assert cosine(moving - without, whole - without) >= 0.6  # cross-entropy dominates the norm and would hide errors
     assert 0.5 < ((moving - without).norm() / (whole - without).norm()).item() < 1.5  # at full weight
     assert cosine(plain, whole) < 0.6  # what it is for
+
+
+def test_late_in_training_a_smaller_rate_follows_better() -> None:
+    """The part beyond cross-entropy is small then, and the default window holds about two rows of a class."""
+    logits, target = trained(150)
+    logits.requires_grad_()
+    whole = torch.autograd.grad(generative_cross_entropy(logits, target), logits)[0]
+    without = torch.autograd.grad(F.cross_entropy(logits, target), logits)[0]
+    excess = {}
+    for rate in (0.02, 0.005):
+        loss = GenCELoss(class_mass=MovingClassMass(100, rate).double())
+        for seed in range(3):
+            epoch(loss, logits, target, 4, seed=seed)
+        moving = epoch(loss, logits, target, 4, seed=3)
+        assert cosine(moving, whole) >= 0.98
+        excess[rate] = ((moving - without).norm() / (whole - without).norm()).item()
+    assert excess[0.02] > 2.0
+    assert excess[0.005] < 1.6
 
 
 def test_averaging_the_mass_alone_would_point_elsewhere() -> None:
@@ -149,6 +169,22 @@ def test_batches_weigh_by_their_rows_and_empty_ones_change_nothing() -> None:
     whole = class_mass(logits, target)
     assert_close((moving.log_sums - moving.rows.log()).exp(), whole.log_mass.exp())
     assert_close(moving.label_sums / moving.rows, whole.label_share)
+
+
+def test_a_row_with_nan_costs_its_batch_and_not_the_averages() -> None:
+    loss = GenCELoss(class_mass=MovingClassMass(5).double())
+    logits, target = batch()
+    broken = logits.clone()
+    broken[3, 2] = torch.nan
+    for first in (True, False):
+        before = copy.deepcopy(loss.state_dict())
+        assert loss(broken, target).isnan()
+        assert loss(torch.where(broken.isnan(), torch.inf, broken), target).isnan()
+        assert all(torch.equal(before[name], tensor) for name, tensor in loss.state_dict().items())
+        value = loss(logits, target)
+        assert value.isfinite()
+        if first:
+            assert_close(value, generative_cross_entropy(logits, target))
 
 
 def test_a_first_batch_without_rows_leaves_it_fresh() -> None:
@@ -235,6 +271,14 @@ def test_a_total_of_micro_batches_goes_in_by_hand() -> None:
 def test_a_setting_out_of_range_is_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MovingClassMass(**({"num_classes": 2} | arguments))
+
+
+def test_float64_averages_serve_float32_and_half_precision_logits() -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        loss = GenCELoss(class_mass=MovingClassMass(5).double())
+        logits, target = batch()
+        value = loss(logits.to(dtype), target)
+        assert_close(value.double(), generative_cross_entropy(logits, target), rtol=2e-2, atol=2e-2)
 
 
 def test_other_classes_and_half_precision_averages_are_refused() -> None:

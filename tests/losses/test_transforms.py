@@ -49,13 +49,17 @@ def value_and_gradient(
 
 
 @every_form
-def test_it_compiles_whole_forward_and_backward(form: str) -> None:
-    torch.manual_seed(0)
-    eager = FORMS[form]()
-    torch.manual_seed(0)
-    compiled = torch.compile(FORMS[form](), fullgraph=True, backend="aot_eager")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_compiles_whole_forward_and_backward(form: str, dtype: torch.dtype) -> None:
+    forms = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        loss = FORMS[form]()
+        forms.append(loss.to(dtype) if isinstance(loss, nn.Module) else loss)
+    eager, compiled = forms[0], torch.compile(forms[1], fullgraph=True, backend="aot_eager")
     for seed in range(3):  # a moving mass goes on moving
         logits, target = batch(seed=seed)
+        logits = logits.to(dtype)
         assert_close(value_and_gradient(compiled, logits, target), value_and_gradient(eager, logits, target))
 
 
@@ -114,6 +118,11 @@ def test_vmap_over_batches_is_a_loop_over_them() -> None:
         assert_close(together, torch.stack([grad(loss)(z, y) for z, y in zip(logits, target, strict=True)]))
 
 
+def test_the_module_maps_over_batches_as_the_function_does() -> None:
+    logits, target = torch.randn(3, 12, CLASSES), torch.randint(CLASSES, (3, 12))
+    assert_close(vmap(GenCELoss())(logits, target), vmap(generative_cross_entropy)(logits, target))
+
+
 def test_vmap_over_models_shares_the_rows() -> None:
     models = [nn.Linear(4, CLASSES) for _ in range(3)]
     inputs, target = torch.randn(12, 4), torch.randint(CLASSES, (12,))
@@ -129,8 +138,12 @@ def test_vmap_over_models_shares_the_rows() -> None:
 def test_vmap_over_a_moving_mass_is_a_clear_error() -> None:
     loss = GenCELoss(class_mass=MovingClassMass(CLASSES))
     logits, target = torch.randn(3, 12, CLASSES), torch.randint(CLASSES, (3, 12))
-    with pytest.raises(RuntimeError, match=r"cannot follow several batches at once under vmap: freeze it by eval\(\)"):
+    with pytest.raises(
+        RuntimeError, match=r"vmap, grad and other transforms of torch.func do not allow: freeze it by eval\(\)"
+    ):
         vmap(loss)(logits, target)
+    with pytest.raises(RuntimeError, match=r"transforms of torch\.func do not allow"):
+        grad(loss)(logits[0], target[0])
     loss(logits[0], target[0])
     loss.eval()
     assert_close(vmap(loss)(logits, target), torch.stack([loss(z, y) for z, y in zip(logits, target, strict=True)]))

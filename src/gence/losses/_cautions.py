@@ -28,13 +28,13 @@ def of_few_rows(rows: int, classes: int) -> None:
     """Warn, once for each number of classes, of a batch with fewer rows than classes."""
     if 0 < rows < classes and classes not in _said:
         _said.add(classes)
-        say_few_rows(rows, classes, classes)
+        say_few_rows(rows, f"an input of {classes} classes", classes)
 
 
-def say_few_rows(rows: int, seen: int, classes: int) -> None:
-    """The caution itself, of a batch with fewer rows than the classes `seen`."""
+def say_few_rows(rows: int, against: str, classes: int) -> None:
+    """The caution itself; `against` says what the rows are fewer than."""
     _say(
-        f"GenCE was given a batch of {rows} rows that count, and labels of {seen} classes: a class mass over so few "
+        f"GenCE was given a batch of {rows} rows that count, and {against}: a class mass over so few "
         "rows is no estimate of the model's marginal, and training on it can break accuracy and calibration; use "
         f"larger batches, GenCELoss(class_mass=gence.MovingClassMass({classes})), or exact accumulation with "
         "gence.class_mass"

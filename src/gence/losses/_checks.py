@@ -84,6 +84,7 @@ def check_loss_arguments(
 
 def _check_class_numbers(target: Tensor, num_classes: int, ignore_index: int) -> None:
     """On an accelerator PyTorch's own assertion on the device catches these."""
+    target = target.long()  # uint8 would wrap around at 256
     wrong = ((target < 0) | (target >= num_classes)) & (target != ignore_index)
     if value_of(wrong.any()):
         place = wrong.nonzero()[0].tolist()
@@ -96,14 +97,15 @@ def _check_class_numbers(target: Tensor, num_classes: int, ignore_index: int) ->
 
 def check_process_group(process_group: Any) -> None:
     """Raise ValueError if this is no process group, or one that this process is not in."""
+    if process_group == dist.GroupMember.NON_GROUP_MEMBER:  # what new_group gives the others
+        raise ValueError(
+            "process_group must contain this process; got the answer of new_group to a process outside of the group: "
+            "give each rank the group it belongs to"
+        )
     if not isinstance(process_group, dist.ProcessGroup):
         raise ValueError(
             "process_group must be a torch.distributed.ProcessGroup, such as torch.distributed.group.WORLD after "
             f"init_process_group; got {process_group!r}"
-        )
-    if dist.get_rank(process_group) < 0:
-        raise ValueError(
-            "process_group must contain this process; got one that does not: give each rank the group it belongs to"
         )
 
 

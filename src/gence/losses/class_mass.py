@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,7 @@ class ClassMass:
     def to(self, other: Tensor) -> ClassMass:
         """With the dtype and on the device of `other`."""
         # The least float64 is minus infinity in float32, and a sum of zero rows' worth must stay a number.
-        log_sums = self.log_sums.clamp(min=torch.finfo(other.dtype).min).to(other)
+        log_sums = self.log_sums.to(other).clamp(min=torch.finfo(other.dtype).min)
         return replace(self, log_sums=log_sums, label_sums=self.label_sums.to(other), rows=self.rows.to(other))
 
     def __add__(self, other: ClassMass) -> ClassMass:
@@ -76,8 +76,8 @@ class ClassMass:
     def all_reduce(self, process_group: ProcessGroup) -> ClassMass:
         """The sums over all ranks of `process_group`, by one all_reduce; every rank must call this.
 
-        The sums travel as float64, so a class to which all ranks together give less than 1e-307 rows counts as given
-        that much.
+        A class of whose probability less than the exponential of -1950 is left on all ranks (of -82550 up to 1,024
+        classes) counts as having that much.
 
         Raises:
             ValueError: If `process_group` is none, or this process is not in it.
@@ -87,18 +87,19 @@ class ClassMass:
     def all_reduce_with(self, number: Tensor, process_group: ProcessGroup) -> tuple[ClassMass, Tensor]:
         """`all_reduce`, and the sum of one more number over the ranks, for the price of one."""
         check_process_group(process_group)
-        parts = [self.log_sums.double().exp(), self.label_sums, self.rows[None], number.detach()[None]]
-        packed = torch.cat([part.double() for part in parts])
+        # Sums of exponentials that neither overflow nor vanish, in one sum: each class travels in several bands, scaled
+        # by exp(1300 b). Below the band that fits, its number is too small to be read; above, it is cut off.
+        bands = max(2, min(64, 2**16 // self.num_classes))
+        shifts = 1300.0 * torch.arange(bands, dtype=torch.float64, device=self.log_sums.device)[:, None]
+        scaled = (self.log_sums.double() + shifts).clamp(max=690.0).exp()
+        parts = [scaled.flatten(), self.label_sums.double(), self.rows.double()[None], number.detach().double()[None]]
+        packed = torch.cat(parts)
         dist.all_reduce(packed, group=process_group)
-        sums, label_sums, rows, number = packed.split([self.num_classes, self.num_classes, 1, 1])
-        dtype = self.log_sums.dtype
-        total = replace(
-            self,
-            log_sums=sums.clamp(min=torch.finfo(sums.dtype).tiny).log().to(dtype),
-            label_sums=label_sums.to(dtype),
-            rows=rows[0].to(dtype),
-        )
-        return total, number[0].to(dtype)
+        scaled, label_sums, rows, number = packed.split([bands * self.num_classes, self.num_classes, 1, 1])
+        log_scaled = scaled.view(bands, self.num_classes).log()
+        log_sums = torch.where(log_scaled < -650.0, -650.0 - shifts[-1], log_scaled - shifts).amax(0)
+        total = replace(self, log_sums=log_sums, label_sums=label_sums, rows=rows[0]).to(self.log_sums)
+        return total, number[0].to(self.log_sums)
 
     def check_is_for(self, num_classes: int, weight: Tensor | None, ignore_index: int, label_smoothing: float) -> None:
         """Raise ValueError if these are sums for a loss with other settings."""
@@ -191,7 +192,7 @@ def sums_of(
 
 @torch.no_grad()
 def total_class_mass(
-    model: Callable[[Any], Tensor],
+    model: nn.Module,
     batches: Sequence[tuple[Any, Tensor]],
     weight: Tensor | None = None,
     ignore_index: int = -100,
@@ -200,13 +201,15 @@ def total_class_mass(
     """The class mass of a batch that is given in parts: one forward pass over them, without gradient.
 
     The model is left as it was found: buffers (the running statistics of batch norm) are put back, and so is the state
-    of the random generators, so that dropout draws the same masks when the parts are passed again in the same order.
-    Batch norm in training mode normalises each part by itself, here as in the second pass; the gradient is then exactly
-    that of the model as it is run, in parts, which no accumulation makes equal to the model run on the whole.
+    of PyTorch's default random generators, so that dropout draws the same masks when the parts are passed again in the
+    same order. Batch norm in training mode normalises each part by itself, here as in the second pass; the gradient is
+    then exactly that of the model as it is run, in parts, which no accumulation makes equal to the model run on the
+    whole.
 
     Args:
         model: Maps inputs to logits. It is called in the mode and under the autocast it is in.
-        batches: The parts, (inputs, target) each; they are needed again for the gradient, so a list, no loader.
+        batches: The parts, (inputs, target) each; they are needed again for the gradient, so a list, no loader. A rank
+            without rows gives one part without rows.
         weight: `(C)` class weights of the loss.
         ignore_index: Rows with this class number do not count.
         label_smoothing: Of the loss.
@@ -215,7 +218,7 @@ def total_class_mass(
         The frozen total. Under data parallelism each rank goes on with `total.all_reduce(process_group)`.
 
     Raises:
-        ValueError: If `batches` is no list or is empty, or a part is refused by `class_mass`.
+        ValueError: If `model` is no module, `batches` is no list or is empty, or a part is refused by `class_mass`.
 
     Example:
         >>> model = nn.Linear(2, 3)
@@ -223,6 +226,11 @@ def total_class_mass(
         >>> total_class_mass(model, parts).label_sums
         tensor([3., 3., 2.])
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            "model must be a torch.nn.Module that maps inputs to logits, so that its buffers can be put back; got "
+            f"{type(model).__name__}: wrap the call in a module, or add up gence.class_mass yourself"
+        )
     if not isinstance(batches, Sequence):
         raise ValueError(
             "batches must be a list of (inputs, target), the same for the class mass now and for the gradient later; "
@@ -231,14 +239,16 @@ def total_class_mass(
     with _left_as_found(model):
         parts = [class_mass(model(x), y, weight, ignore_index, label_smoothing) for x, y in batches]
     if not parts:
-        raise ValueError("batches must hold at least one (inputs, target); got none")
+        raise ValueError(
+            "batches must hold at least one (inputs, target); got none: without rows, give one part without rows"
+        )
     return sum(parts[1:], parts[0])
 
 
 @contextmanager
-def _left_as_found(model: Callable[[Any], Tensor]) -> Iterator[None]:
-    tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()] if isinstance(model, nn.Module) else []
+def _left_as_found(model: nn.Module) -> Iterator[None]:
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    tensors = [*model.parameters(), *model.buffers()]
     devices = {tensor.device for tensor in tensors if tensor.device.type not in ("cpu", "meta")}
     kind = next(iter(devices)).type if devices else "cuda"
     with torch.random.fork_rng([device for device in devices if device.type == kind], device_type=kind):
@@ -260,4 +270,8 @@ def _same_weight(mine: Tensor | None, other: Tensor | None) -> bool:
 
 
 def _in_words(weight: Tensor | None) -> str:
-    return "None" if weight is None else str(weight.tolist())
+    if weight is None:
+        return "None"
+    return (
+        str(weight.tolist()) if weight.numel() <= 10 else f"{weight.numel()} weights from {weight[0]} to {weight[-1]}"
+    )

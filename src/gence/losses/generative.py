@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from gence.losses._cautions import of_few_rows, say_few_rows
-from gence.losses._checks import caution_of_ranks_apart, check_loss_arguments, check_strength, value_of
+from gence.losses._checks import (
+    caution_of_ranks_apart,
+    check_loss_arguments,
+    check_process_group,
+    check_strength,
+    value_of,
+)
 from gence.losses.class_mass import ClassMass
 from gence.losses.cross_entropy import (
     Reduction,
@@ -59,11 +66,12 @@ def generative_cross_entropy(
     Where the rows are a part of the batch that is meant, `class_mass` or `process_group` says so:
 
     - `class_mass=total`, the sum of `gence.class_mass` over all parts: the result is this part's share of the loss of
-      the whole; shares and their gradients add up to it exactly. With `"none"`, the rows add up to that of `"sum"`.
+      the whole; shares and their gradients add up to it exactly. With `"none"`, the rows add up to that of `"sum"`;
+      weigh rows by `weight` only, as the sums know of no other weights.
     - `process_group=g`: every rank gets the loss over the rows of all ranks, by one all_reduce in forward and none in
       backward. The gradient is that of its own rows times the number of ranks, so that the average that
       DistributedDataParallel or FSDP takes is the gradient of one process with all rows. With `"none"` a rank gets the
-      terms of its own rows, and their gradient is not multiplied.
+      terms of its own rows, and their gradient is not multiplied. The group must be the one that averages gradients.
     - both: as the first, with a total over all parts of all ranks (`total.all_reduce(g)`), and the gradient multiplied.
     - `class_mass=MovingClassMass(...)`: an estimate in the place of the mass of the batch, for batches with fewer rows
       than classes. With `weight`, `"mean"` divides by the expected weight of as many rows.
@@ -91,7 +99,8 @@ def generative_cross_entropy(
             is of other classes or settings.
 
     Warns:
-        UserWarning: Once, if neither argument is given and there are several ranks, or fewer rows than classes.
+        UserWarning: Once, if there are several ranks and no process group; and in eager training, if neither argument
+            is given and fewer rows count than there are classes.
 
     Example:
         >>> logits = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -107,11 +116,16 @@ def generative_cross_entropy(
     """
     settings = (weight, ignore_index, reduction, label_smoothing, strength)
     loss = _generative(input, target, *settings, class_mass, process_group)
-    if class_mass is None and process_group is None and strength != 0.0:
+    if process_group is None and strength != 0.0:
         caution_of_ranks_apart(_CURE)
-        if not torch.compiler.is_compiling():
+        if class_mass is None and _in_training():
             of_few_rows(count_rows(input, target, ignore_index), input.shape[class_dim(input)])
     return loss
+
+
+def _in_training() -> bool:
+    """Whether a caution about training is in place: not in evaluation, and not in a graph, which cannot warn."""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def _generative(
@@ -211,6 +225,8 @@ class GenCELoss(nn.Module):
                 f"class_mass of the module must be a MovingClassMass; got {type(class_mass).__name__}: give the total "
                 "of a batch when you call the loss, loss(logits, target, class_mass=total)"
             )
+        if process_group is not None:
+            check_process_group(process_group)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
@@ -218,16 +234,16 @@ class GenCELoss(nn.Module):
         self.strength = strength
         self.class_mass = class_mass
         self.process_group = process_group
-        self._seen: Tensor | None = None
+        self._seen: set[int] = set()
         self._warned = False
 
     def forward(self, input: Tensor, target: Tensor, class_mass: ClassMass | None = None) -> Tensor:
         mass = self.class_mass if class_mass is None else class_mass
         settings = (self.weight, self.ignore_index, self.reduction, self.label_smoothing, self.strength)
         loss = _generative(input, target, *settings, mass, self.process_group)
-        if mass is None and self.process_group is None and self.strength != 0.0:
+        if self.process_group is None and self.strength != 0.0:
             caution_of_ranks_apart(_CURE)
-            if not (self._warned or torch.compiler.is_compiling()):
+            if mass is None and not self._warned and _in_training():
                 self._look_for_few_rows(input, target)
         return loss
 
@@ -235,18 +251,27 @@ class GenCELoss(nn.Module):
         rows, seen = count_rows(input, target, self.ignore_index), self._classes_seen(input, target)
         if 0 < rows < seen:
             self._warned = True
-            say_few_rows(rows, seen, input.shape[class_dim(input)])
+            say_few_rows(rows, f"labels of {seen} classes", input.shape[class_dim(input)])
 
     def _classes_seen(self, input: Tensor, target: Tensor) -> int:
-        """In all batches so far; the number of columns where the labels are probabilities or lie on an accelerator."""
+        """In all batches so far; the number of columns where the labels are probabilities or cannot be looked at."""
         num_classes = input.shape[class_dim(input)]
         if has_probability_targets(input, target) or target.device.type != "cpu":
             return num_classes
-        if self._seen is None or len(self._seen) != num_classes:
-            self._seen = torch.zeros(num_classes, dtype=torch.bool)
-        labels = target.long().flatten()
-        self._seen[labels[labels != self.ignore_index]] = True
-        return int(self._seen.sum())
+        if len(self._seen) < num_classes:
+            labels = target.detach().long().flatten()
+            try:
+                counts = torch.bincount(labels[labels != self.ignore_index], minlength=num_classes)
+                self._seen.update(counts.nonzero().flatten().tolist())
+            except RuntimeError:  # under vmap and with fake tensors there are no values
+                return 0
+        return len(self._seen)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GenCELoss:
+        memo[id(self.process_group)] = self.process_group  # a copy of a model trains in the same group
+        twin = self.__class__.__new__(self.__class__)
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
 
     def extra_repr(self) -> str:
         group = "" if self.process_group is None else f", ranks={dist.get_world_size(self.process_group)}"

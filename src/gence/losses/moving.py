@@ -20,7 +20,8 @@ class MovingClassMass(nn.Module):
 
     Give it to the loss, `GenCELoss(class_mass=MovingClassMass(num_classes))`, which then calls it with the sums of each
     batch (over all ranks, where the loss has a process group). In training mode a call brings the averages up to date
-    and then uses them; after `eval()` they are frozen. Batches weigh by their rows, so one without any changes nothing.
+    and then uses them; after its own or the loss's `eval()` they are frozen (the `eval()` of a model does not reach a
+    loss that is no part of it). Batches weigh by their rows, so one without any changes nothing, nor does one with NaN.
     The first batch is its own estimate.
 
     Args:
@@ -31,7 +32,7 @@ class MovingClassMass(nn.Module):
     Attributes:
         log_sums: `(C)`, buffer: log of the average of :math:`\sum_i q_{ik}`.
         label_sums: `(C)`, buffer: average of the label counts.
-        rows: `()`, buffer: average of the number of rows.
+        rows: `(1)`, buffer: average of the number of rows.
         batches: `()`, buffer: how many batches it has seen.
         prior: `(C)` or None, buffer.
 
@@ -68,7 +69,8 @@ class MovingClassMass(nn.Module):
         self.rate = rate
         self.register_buffer("log_sums", torch.full((num_classes,), -torch.inf))
         self.register_buffer("label_sums", torch.zeros(num_classes))
-        self.register_buffer("rows", torch.zeros(()))
+        # Not (): compiled graphs of torch 2.13 drop what is written into a float64 buffer without axes on the CPU.
+        self.register_buffer("rows", torch.zeros(1))
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
         self.register_buffer("prior", None if prior is None else _checked(prior, num_classes))
 
@@ -89,11 +91,11 @@ class MovingClassMass(nn.Module):
             try:
                 self._update(batch)
             except RuntimeError as error:
-                if "vmap" not in str(error):
+                if "vmap" not in str(error) and "captured Tensor" not in str(error):
                     raise
                 raise RuntimeError(
-                    "MovingClassMass keeps one average and cannot follow several batches at once under vmap: freeze it "
-                    "by eval(), or give each batch the class_mass of a total"
+                    "MovingClassMass keeps its averages by writing them down, which vmap, grad and other transforms of "
+                    "torch.func do not allow: freeze it by eval(), or give the loss the class_mass of a total"
                 ) from error
         started = self.batches > 0
         log_mass = torch.where(started, self.log_sums - self.rows.log(), batch.log_mass)
@@ -103,13 +105,17 @@ class MovingClassMass(nn.Module):
         return replace(batch, log_sums=log_mass + batch.rows.log(), label_sums=share * batch.rows).to(batch.rows)
 
     def _update(self, batch: ClassMass) -> None:
-        batch = batch.to(self.rows)
-        filled = batch.rows > 0
+        batch = batch.to(self.log_sums)
+        # A row that overflowed costs its batch, not the averages for ever.
+        filled = (batch.rows > 0) & batch.log_sums.isfinite().all() & batch.label_sums.isfinite().all()
         batches = self.batches + filled
-        rate = torch.where(filled, (1.0 / batches.clamp(min=1)).to(self.rows).clamp(min=self.rate), 0.0)
-        self.log_sums.copy_(torch.logaddexp((1.0 - rate).log() + self.log_sums, rate.log() + batch.log_sums))
-        self.label_sums.copy_(torch.lerp(self.label_sums, batch.label_sums, rate))
-        self.rows.copy_(torch.lerp(self.rows, batch.rows, rate))
+        rate = (1.0 / batches.clamp(min=1)).to(self.rows).clamp(min=self.rate)
+        log_sums = torch.logaddexp((1.0 - rate).log() + self.log_sums, rate.log() + batch.log_sums)
+        label_sums = torch.lerp(self.label_sums, batch.label_sums, rate)
+        rows = torch.lerp(self.rows, batch.rows.expand(1), rate)
+        self.log_sums.copy_(torch.where(filled, log_sums, self.log_sums))
+        self.label_sums.copy_(torch.where(filled, label_sums, self.label_sums))
+        self.rows.copy_(torch.where(filled, rows, self.rows))
         self.batches.copy_(batches)
 
     def extra_repr(self) -> str:
