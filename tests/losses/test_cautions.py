@@ -73,6 +73,15 @@ def test_there_is_nothing_to_say_of_other_forms(quiet: Callable[[Tensor, Tensor]
     assert said(lambda: quiet(*batch(4, 9))) == []
 
 
+def test_the_caution_points_at_the_line_of_the_caller() -> None:
+    for loss in (generative_cross_entropy, GenCELoss()):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for k in range(2):
+                loss(torch.randn(4, 9), torch.arange(4) + 4 * k)
+        assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_evaluation_is_not_warned_of() -> None:
     with torch.no_grad():
         assert said(lambda: generative_cross_entropy(*batch(4, 9))) == []

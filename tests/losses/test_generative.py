@@ -271,6 +271,8 @@ def test_the_module_is_the_function_with_its_settings() -> None:
         ),
         ({"target": torch.zeros(4)}, "target must hold class numbers as int64; got torch.float32"),
         ({"target": torch.zeros(4, dtype=torch.int32)}, r"int64; got torch.int32: use target.long\(\)"),
+        ({"weight": [1.0, 1.0, 1.0]}, r"weight must be a tensor; got list: use torch.as_tensor\(weight\)"),
+        ({"target": [0, 1, 2, 0]}, "target must be a tensor; got list"),
         ({"weight": torch.ones(4)}, r"weight must have one entry a class, shape \(3,\); got shape \(4,\)"),
         ({"target": torch.ones(4, 3) / 3, "ignore_index": 0}, "ignore_index is for class numbers"),
         ({"target": torch.tensor([0, 1, 3, 0])}, r"class numbers from 0 to 2, .*; got 3 at \[2\]: mend that label"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import torch.distributed as dist
@@ -42,4 +43,8 @@ def say_few_rows(rows: int, against: str, classes: int) -> None:
 
 
 def _say(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=2)
+    """Warn at the line of whoever called the loss."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("gence", "torch"):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(text, UserWarning, stacklevel=depth + 1)

@@ -26,6 +26,14 @@ def value_of(number: Tensor) -> float | None:
         return None
 
 
+def check_tensors(*, input: object, target: object, **optional: object) -> None:
+    """Raise ValueError if one of these is no tensor; None is allowed for the optional ones."""
+    given = {name: value for name, value in optional.items() if value is not None}
+    for name, value in {"input": input, "target": target, **given}.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a tensor; got {type(value).__name__}: use torch.as_tensor({name})")
+
+
 def check_reduction(reduction: str) -> None:
     """Raise ValueError if there is no such reduction."""
     if reduction not in get_args(Reduction):
@@ -47,6 +55,7 @@ def check_loss_arguments(
     label_smoothing: float = 0.0,
 ) -> None:
     """Raise ValueError, naming argument, expectation, value and cure, where `F.cross_entropy` could not go on."""
+    check_tensors(input=input, target=target, weight=weight)
     check_reduction(reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing}")

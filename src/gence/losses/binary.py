@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gence.losses._checks import caution_of_ranks_apart, check_reduction, check_strength
+from gence.losses._checks import caution_of_ranks_apart, check_reduction, check_strength, check_tensors
 from gence.losses.cross_entropy import Reduction, computing_dtype, result_dtype
 
 
@@ -114,9 +114,10 @@ def _check_arguments(
     reduction: str,
     strength: float,
 ) -> None:
-    shape = tuple(input.shape)
+    check_tensors(input=input, target=target, weight=weight, pos_weight=pos_weight)
     check_reduction(reduction)
     check_strength(strength)
+    shape = tuple(input.shape)
     if not input.is_floating_point():
         raise ValueError(f"input must be floating-point logits; got {input.dtype}: use input.float()")
     if target.shape != input.shape:
