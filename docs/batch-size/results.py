@@ -44,7 +44,8 @@ def difference(results: Results, size: int, loss: str, calibrator: str, metric: 
 
 def table(path: Path, calibrator: str) -> str:
     """A table a metric: means over seeds, and differences to cross-entropy; bold where the interval excludes zero."""
-    return "\n\n".join(_table(read(path), calibrator, metric) for metric in COLUMNS)
+    results = read(path)
+    return "\n\n".join(_table(results, calibrator, metric) for metric in COLUMNS)
 
 
 def _table(results: Results, calibrator: str, metric: str) -> str:

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from gence.losses._checks import check_loss_arguments, check_process_group
-from gence.losses.cross_entropy import class_dim, computing_dtype, has_probability_targets, valid_rows
+from gence.losses.cross_entropy import class_dim, computing_dtype, has_probability_targets, other_axes, valid_rows
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -82,11 +82,11 @@ class ClassMass:
         Raises:
             ValueError: If `process_group` is none, or this process is not in it.
         """
+        check_process_group(process_group)
         return self.all_reduce_with(self.rows.new_zeros(()), process_group)[0]
 
     def all_reduce_with(self, number: Tensor, process_group: ProcessGroup) -> tuple[ClassMass, Tensor]:
-        """`all_reduce`, and the sum of one more number over the ranks, for the price of one."""
-        check_process_group(process_group)
+        """`all_reduce` without its check, and the sum of one more number over the ranks, for the price of one."""
         # Sums of exponentials that neither overflow nor vanish, in one sum: each class travels in several bands, scaled
         # by exp(1300 b). Below the band that fits, its number is too small to be read; above, it is cut off.
         bands = max(2, min(64, 2**16 // self.num_classes))
@@ -170,10 +170,8 @@ def sums_of(
     """`class_mass` from log-probabilities, without checks."""
     valid = valid_rows(log_q, target, ignore_index)
     axis = class_dim(log_q)
-    rows = [d for d in range(log_q.dim()) if d != axis]
-    # A class that is impossible in every row has a sum of (nearly) zero, not of minus infinity: inf - inf is NaN.
-    possible = log_q.clamp(min=torch.finfo(log_q.dtype).min).masked_fill(~valid, -math.inf)
     if has_probability_targets(log_q, target):
+        rows = other_axes(log_q)
         label_sums = target.to(log_q.dtype).sum(rows) if rows else target.to(log_q.dtype)
     else:
         # Counted in integers: float32 stops counting at 2^24, which a few segmented images reach.
@@ -181,13 +179,37 @@ def sums_of(
         counts = torch.zeros(log_q.shape[axis], dtype=torch.long, device=log_q.device)
         label_sums = counts.scatter_add(0, labels, valid.flatten().long()).to(log_q.dtype)
     return ClassMass(
-        log_sums=possible.logsumexp(rows) if rows else possible,
+        log_sums=log_sum_over_rows(log_q, ~valid).flatten(),
         label_sums=label_sums,
         rows=valid.sum().to(log_q.dtype),
         weight=weight,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
     )
+
+
+def log_class_mass(log_q: Tensor, valid: Tensor) -> Tensor:
+    """Log m: the logarithm of the mean of q over the rows that count, taken in log space.
+
+    Args:
+        log_q: Log-probabilities, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
+        valid: Mask of the rows that count, the shape of `log_q` with size 1 on the class axis.
+
+    Returns:
+        log m with the number of axes of `log_q`, size 1 on all but the class axis. Where no row counts it is that of
+        all rows, so that a sum over no rows stays 0 and its gradient finite.
+    """
+    left_out = ~valid & valid.any()
+    count = (~left_out).sum().clamp(min=1)
+    return log_sum_over_rows(log_q, left_out) - count.to(log_q.dtype).log()
+
+
+def log_sum_over_rows(log_q: Tensor, left_out: Tensor) -> Tensor:
+    """The logarithm of the sum of q over the rows that are not left out, size 1 on all but the class axis."""
+    # A class that is impossible in every row (logits of minus infinity) must get gradient 0, not the NaN of inf - inf.
+    total = log_q.clamp(min=torch.finfo(log_q.dtype).min).masked_fill(left_out, -math.inf)
+    rows = other_axes(log_q)
+    return total.logsumexp(rows, keepdim=True) if rows else total
 
 
 @torch.no_grad()

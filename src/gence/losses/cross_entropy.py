@@ -20,6 +20,11 @@ def class_dim(input: Tensor) -> int:
     return 0 if input.dim() == 1 else 1
 
 
+def other_axes(input: Tensor) -> list[int]:
+    """The axes of the rows: all but that of the classes, none for one unbatched row."""
+    return [d for d in range(input.dim()) if d != class_dim(input)]
+
+
 def along(vector: Tensor, scores: Tensor) -> Tensor:
     """One number a class, `(C)`, shaped to be combined with `scores` along its class axis."""
     return vector.view([-1 if d == class_dim(scores) else 1 for d in range(scores.dim())])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +17,7 @@ from gence.losses._checks import (
     check_strength,
     value_of,
 )
-from gence.losses.class_mass import ClassMass
+from gence.losses.class_mass import ClassMass, log_class_mass
 from gence.losses.cross_entropy import (
     Reduction,
     class_dim,
@@ -156,25 +155,6 @@ def _generative(
             scores = log_q - strength * log_class_mass(log_q, valid_rows(input, target, ignore_index))
         loss = cross_entropy_of_scores(scores, target, *settings)
     return loss.to(result_dtype(input, target))
-
-
-def log_class_mass(log_q: Tensor, valid: Tensor) -> Tensor:
-    """Log m: the logarithm of the mean of q over the rows that count, taken in log space.
-
-    Args:
-        log_q: Log-probabilities, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
-        valid: Mask of the rows that count, the shape of `log_q` with size 1 on the class axis.
-
-    Returns:
-        log m with the number of axes of `log_q`, size 1 on all but the class axis. Where no row counts it is that of
-        all rows, so that a sum over no rows stays 0 and its gradient finite.
-    """
-    rows = [d for d in range(log_q.dim()) if d != class_dim(log_q)]
-    left_out = ~valid & valid.any()
-    count = (~left_out).sum().clamp(min=1)
-    # A class that is impossible in every row (logits of minus infinity) must get gradient 0, not the NaN of inf - inf.
-    total = log_q.clamp(min=torch.finfo(log_q.dtype).min).masked_fill(left_out, -math.inf)
-    return (total.logsumexp(rows, keepdim=True) if rows else total) - count.to(log_q.dtype).log()
 
 
 def count_rows(input: Tensor, target: Tensor, ignore_index: int) -> int:
