@@ -15,13 +15,15 @@ ALLOWED: dict[str, frozenset[str]] = {
     "metrics": frozenset(),
     "losses": frozenset({"kernels"}),
     "calibration": frozenset({"metrics"}),
+    "ood": frozenset(),
+    "audit": frozenset({"metrics", "calibration", "data"}),
     "data": frozenset(),
     "models": frozenset(),
     "training": frozenset(),
     "bench": frozenset({"kernels", "metrics", "losses", "calibration", "data", "models", "training"}),
-    "report": frozenset({"bench.records"}),
+    "report": frozenset({"bench.records", "audit.records"}),
     "integrations": frozenset({"kernels", "metrics", "losses", "calibration", "data", "models", "training"}),
-    "cli": frozenset({"bench", "report", "integrations"}),
+    "cli": frozenset({"bench", "audit", "report", "integrations"}),
 }
 """Part -> the parts (or modules of a part) it may import besides itself and the foundation."""
 
@@ -31,7 +33,8 @@ OUTSIDE: dict[str, frozenset[str]] = {
     "kernels": frozenset({"torch", "triton"}),
     "metrics": frozenset({"torch", "numpy"}),
     "losses": frozenset({"torch"}),
-    "calibration": frozenset({"torch", "numpy"}),
+    "calibration": frozenset({"torch", "numpy", "sklearn", "safetensors", "probmetrics"}),
+    "ood": frozenset({"torch", "numpy"}),
     "models": frozenset({"torch"}),
     "training": frozenset({"torch"}),
 }

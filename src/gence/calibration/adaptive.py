@@ -7,14 +7,15 @@ reconstruction, and where the paper is silent the choices are ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from gence.calibration._inputs import AnyArray, Array, apply, check_fit
+from gence.calibration._inputs import AnyArray, check_fit
+from gence.calibration.calibrator import Calibrator
 from gence.calibration.temperature import BOUNDS, at_bound_remarks, best_temperature, mean_nll
 
 _HALVINGS = 40
@@ -22,7 +23,7 @@ _FEWEST_ROWS_A_BIN = 20
 
 
 @dataclass(frozen=True)
-class AdaptiveTemperatureScaling:
+class AdaptiveTemperatureScaling(Calibrator):
     """A fitted ATS: each row's logits are divided by the temperature of its confidence.
 
     Attributes:
@@ -71,17 +72,30 @@ class AdaptiveTemperatureScaling:
         why = "no pieces did better in cross-validation" if tried else "too few calibration rows for pieces"
         return (f"{why}: it is one temperature", *at_bound_remarks(self.base_temperature))
 
+    @property
+    def summary(self) -> str:
+        if self.fell_back:
+            return f"one temperature, {self.base_temperature:.4g}"
+        low, high = min(self.temperatures), max(self.temperatures)
+        return f"{len(self.knots)} pieces with temperatures from {low:.4g} to {high:.4g}"
+
     def temperature_of(self, confidence: Tensor) -> Tensor:
         """The temperature at each uncalibrated top confidence: log-linear between the knots, flat outside them."""
-        if self.fell_back:
-            return torch.full_like(confidence, self.base_temperature)
-        knots = torch.tensor(self.knots, dtype=confidence.dtype, device=confidence.device)
-        logs = torch.tensor(self.temperatures, dtype=confidence.dtype, device=confidence.device).log()
-        return _interpolate(confidence, knots, logs).exp()
+        held = {name: value.to(confidence) for name, value in self.tensors().items()}
+        return _interpolate(confidence, held["knots"], held["log_temperatures"]).exp()
 
-    def __call__(self, logits: Array) -> Array:
-        """Calibrated logits, of the same kind, shape and dtype (at least float32) as `logits` `(rows, classes)`."""
-        return apply(lambda z: z / self.temperature_of(_confidence(z, 1.0))[:, None], logits)
+    def tensors(self) -> dict[str, Tensor]:
+        # One temperature is a single piece, at any place.
+        knots, temperatures = (self.knots, self.temperatures) if self.knots else ((0.0,), (self.base_temperature,))
+        return {
+            "knots": torch.tensor(knots, dtype=torch.float64),
+            "log_temperatures": torch.tensor(temperatures, dtype=torch.float64).log(),
+        }
+
+    @staticmethod
+    def transform(logits: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+        confidence = _confidence(logits, 1.0)
+        return logits / _interpolate(confidence, tensors["knots"], tensors["log_temperatures"]).exp()[:, None]
 
 
 def fit_adaptive_temperature(

@@ -2,49 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+
+from torch import Tensor
 
 from gence._errors import unknown_name
-from gence.calibration._inputs import AnyArray, Array, apply
+from gence.calibration._inputs import AnyArray
 from gence.calibration.adaptive import AdaptiveTemperatureScaling, fit_adaptive_temperature
+from gence.calibration.calibrator import Calibrator
 from gence.calibration.temperature import TemperatureScaling, fit_temperature
 
 
-class Calibrator(Protocol):
-    """A fitted, frozen dataclass that maps logits to calibrated logits."""
+@dataclass(frozen=True)
+class Uncalibrated(Calibrator):
+    """The calibrator that leaves logits alone; half precision becomes float32, as with every calibrator."""
 
     @property
-    def remarks(self) -> tuple[str, ...]: ...
+    def summary(self) -> str:
+        return "nothing"
 
-    def __call__(self, logits: Array) -> Array: ...
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
 
-
-@dataclass(frozen=True)
-class Uncalibrated:
-    """The calibrator that leaves logits alone."""
-
-    remarks = ()
-
-    def __call__(self, logits: Array) -> Array:
-        """`logits`, as they are; half precision becomes float32, as with every calibrator."""
-        return apply(lambda z: z, logits)
+    @staticmethod
+    def transform(logits: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+        return logits
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One calibrator of the catalogue."""
+    """One calibrator of the catalogue.
+
+    Attributes:
+        title: Its name in words.
+        fitted_type: What `fit` returns.
+        fit: (logits, target) -> the fitted calibrator, at default settings.
+        keeps_predictions: Whether the class of the highest logit keeps it, whatever was fitted.
+    """
 
     title: str
-    fitted_type: type[Any]
+    fitted_type: type[Calibrator]
     fit: Callable[[AnyArray, AnyArray], Calibrator]
+    keeps_predictions: bool
 
 
 CATALOGUE: dict[str, Entry] = {
-    "none": Entry("no calibrator", Uncalibrated, lambda logits, target: Uncalibrated()),
-    "temperature": Entry("temperature scaling", TemperatureScaling, fit_temperature),
-    "ats": Entry("adaptive piecewise temperature scaling", AdaptiveTemperatureScaling, fit_adaptive_temperature),
+    "none": Entry("no calibrator", Uncalibrated, lambda logits, target: Uncalibrated(), True),
+    "temperature": Entry("temperature scaling", TemperatureScaling, fit_temperature, True),
+    "ats": Entry("adaptive piecewise temperature scaling", AdaptiveTemperatureScaling, fit_adaptive_temperature, True),
 }
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gence._errors import InputError
-from gence.calibration.catalogue import CATALOGUE, Calibrator
+from gence.calibration.calibrator import Calibrator
+from gence.calibration.catalogue import CATALOGUE
 
 _FORMAT = "gence calibrator"
 _VERSION = 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gence.calibration._inputs import AnyArray, Array, apply, check_fit
+from gence.calibration._inputs import AnyArray, check_fit
+from gence.calibration.calibrator import Calibrator
 
 BOUNDS = (0.05, 20.0)
 """The lowest and highest temperature that any fit returns."""
@@ -17,7 +19,7 @@ _HALVINGS = 60
 
 
 @dataclass(frozen=True)
-class TemperatureScaling:
+class TemperatureScaling(Calibrator):
     """A fitted temperature: logits -> logits / temperature. The highest logit of a row stays highest.
 
     Attributes:
@@ -42,13 +44,19 @@ class TemperatureScaling:
         return self.temperature in BOUNDS
 
     @property
+    def summary(self) -> str:
+        return f"one temperature, {self.temperature:.4g}"
+
+    @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader should know about this fit; empty when all went as usual."""
         return at_bound_remarks(self.temperature)
 
-    def __call__(self, logits: Array) -> Array:
-        """Calibrated logits, of the same kind, shape and dtype (at least float32) as `logits` `(rows, classes)`."""
-        return apply(lambda z: z / self.temperature, logits)
+    def tensors(self) -> dict[str, Tensor]:
+        return {"temperature": torch.tensor(self.temperature, dtype=torch.float64)}
+
+    @staticmethod
+    def transform(logits: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+        return logits / tensors["temperature"]
 
 
 def fit_temperature(logits: AnyArray, target: AnyArray) -> TemperatureScaling:
