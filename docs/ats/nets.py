@@ -1,6 +1,7 @@
 """Train the nets of spec.toml and keep their weights.
 
-python docs/ats/nets.py DATA_ROOT OUT    # DATA_ROOT holds the parquet folders named in the spec; it can be resumed
+python docs/ats/nets.py DATA_ROOT OUT               # DATA_ROOT holds the parquet folders named in the spec
+python docs/ats/nets.py DATA_ROOT OUT cifar10-ce    # one of them; what is there already is kept
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from gence.training import Recipe, train
 
 SPEC = tomllib.loads((Path(__file__).parent / "spec.toml").read_text())
 NETS = SPEC["nets"]
+
+
+def names() -> list[str]:
+    """The nets of the spec, as `data-loss`."""
+    return [f"{data}-{loss}" for data in NETS["data"] for loss in NETS["losses"]]
 
 
 def train_rows(data: LabelledData) -> np.ndarray:
@@ -47,13 +53,12 @@ def trained_net(data: LabelledData, loss: str, file: Path) -> tuple[torch.nn.Mod
     return net, standardize
 
 
-def main(data_root: Path, out: Path) -> None:
-    for name, folder in NETS["data"].items():
-        data = load(str(data_root / folder))
-        for loss in NETS["losses"]:
-            trained_net(data, loss, out / f"{name}-{loss}.npz")
-            print(f"{name}, {loss}: done", flush=True)
+def main(data_root: Path, out: Path, *nets: str) -> None:
+    for net in nets or names():
+        data, loss = net.rsplit("-", 1)
+        trained_net(load(str(data_root / NETS["data"][data])), loss, out / f"{net}.npz")
+        print(f"{net}: done", flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gence.calibration import AdaptiveTemperatureScaling, fit_adaptive_temperature, fit_temperature
-from gence.calibration.adaptive import _pieces
+from gence.calibration.pieces import fit_pieces
 from gence.metrics import expected_calibration_error
 
 
@@ -76,16 +76,16 @@ def naive_piece(rows: list[list[float]], right: int) -> tuple[float, float]:
 
 def test_each_piece_matches_the_naive_search() -> None:
     logits, target = many_temperatures(101)
-    knots, temperatures, counts = _pieces(logits, target, 4)
+    pieces = fit_pieces(logits, target, 4)
     confidence = logits.softmax(1).amax(1)
     order = sorted(range(101), key=lambda i: confidence[i].item())
     for b in range(4):
         rows = [order[i] for i in range(101) if i * 4 // 101 == b]
         right = sum(int(logits[i].argmax() == target[i]) for i in rows)
         mean, temperature = naive_piece([logits[i].tolist() for i in rows], right)
-        assert counts[b] == len(rows)
-        assert knots[b].item() == pytest.approx(mean, rel=1e-9)
-        assert temperatures[b].item() == pytest.approx(temperature, rel=1e-3)
+        assert pieces.rows[b] == len(rows)
+        assert pieces.knots[b].item() == pytest.approx(mean, rel=1e-9)
+        assert pieces.temperatures[b].item() == pytest.approx(temperature, rel=1e-3)
 
 
 def test_where_miscalibration_depends_on_confidence_it_beats_one_temperature() -> None:
@@ -132,11 +132,37 @@ def test_the_choice_is_the_candidate_with_the_lowest_cross_validated_nll() -> No
     assert len(ats.knots) == ats.bins
 
 
+def test_pieces_that_fit_all_rows_together_worse_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, target = many_temperatures(400)
+    crossed = [(0, 0.0, 2.0), (3, 0.0, 1.0)]
+    monkeypatch.setattr("gence.calibration.adaptive._cross_validate", lambda *_: tuple(crossed))
+    assert not fit_adaptive_temperature(logits, target).fell_back
+    monkeypatch.setattr("gence.calibration.pieces.BOUNDS", (19.0, 20.0))  # pieces that soften everything away
+    ats = fit_adaptive_temperature(logits, target)
+    assert ats.fell_back
+    assert ats.remarks == ("the pieces that cross-validation chose fit all rows together worse: it is one temperature",)
+    assert ats.nll_after == fit_temperature(logits, target).nll_after
+
+
 def test_no_pieces_win_when_no_candidate_is_better() -> None:
     ats = fit_adaptive_temperature(*one_temperature(300), bins=(3,), shrinkage=(0.0,))
     (_, _, plain), (_, _, pieces) = ats.cross_validated_nll
     assert ats.fell_back == (plain <= pieces)
     assert fit_adaptive_temperature(*one_temperature(300), bins=()).fell_back
+
+
+def test_without_fallback_the_bare_rule_is_used_and_can_be_worse_than_one_temperature() -> None:
+    logits, target = one_temperature(200)
+    bare = fit_adaptive_temperature(logits, target, bins=(8,), shrinkage=(0.0,), fallback=False)
+    pieces = fit_pieces(logits, target, 8)
+    assert bare.knots == tuple(pieces.knots.tolist())
+    assert bare.temperatures == pytest.approx(pieces.temperatures.tolist())
+    assert bare.nll_after > fit_temperature(logits, target).nll_after
+    assert fit_adaptive_temperature(logits, target, bins=(8,), shrinkage=(0.0,)).fell_back
+    two = fit_adaptive_temperature(logits, target, bins=(3, 5), shrinkage=(0.0,), fallback=False)
+    assert {bins for bins, _, _ in two.cross_validated_nll} == {3, 5}
+    with pytest.raises(ValueError, match="without fallback at least 20 rows a bin are expected in 4 of 5 folds; got 90"):
+        fit_adaptive_temperature(logits[:90], target[:90], bins=(4, 5), fallback=False)
 
 
 def test_endless_shrinkage_collapses_to_one_temperature() -> None:
@@ -179,6 +205,7 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], message: str) -> Non
         ({"knots": (0.8, math.nan)}, "knots must increase"),
         ({"knots": (0.5,)}, "one temperature a knot is expected; got 2 for 1"),
         ({"temperatures": (1.0, math.inf)}, "temperatures must be positive finite"),
+        ({"calibrated_log_odds": (1.0,)}, "one calibrated log-odds an uncalibrated one is expected; got 1 for 0"),
     ],
 )
 def test_fields_that_cannot_be_are_refused(change: dict[str, Any], message: str) -> None:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from gence.calibration._inputs import AnyArray, check_fit
 from gence.calibration.calibrator import Calibrator
-from gence.calibration.temperature import BOUNDS, at_bound_remarks, best_temperature, mean_nll
+from gence.calibration.monotone import log_odds, rising, scaled_to_log_odds, wanted_log_odds
+from gence.calibration.pieces import Pieces, fit_pieces, interpolate, top_confidence
+from gence.calibration.temperature import at_bound_remarks, best_temperature, mean_nll
 
-_HALVINGS = 40
 _FEWEST_ROWS_A_BIN = 20
 
 
@@ -33,11 +34,15 @@ class AdaptiveTemperatureScaling(Calibrator):
         bins: The chosen number of bins; 0 when no pieces were chosen. Bins of equal confidence were merged, so there
             may be fewer knots.
         shrinkage: The chosen kappa: a bin of n rows keeps the share n / (n + kappa) of its own log temperature.
-        rows: Calibration rows it was fitted on.
-        nll_before: Their mean negative log-likelihood without calibration, in nats.
-        nll_after: The same after it.
+        rows: Calibration rows it was fitted on, without the shifted ones.
+        nll_before: Mean negative log-likelihood of all rows, shifted ones too, without calibration, in nats.
+        nll_after: The same after it; never more than that of the one temperature, unless it was fitted without it.
         cross_validated_nll: The score of every candidate `(bins, shrinkage, nll)`; `(0, 0.0, nll)` is no pieces.
-            Empty when there were too few rows to cross-validate.
+            Empty when there was one candidate only, as with too few rows.
+        shifted_rows: Rows of the shifted sets it was fitted on too.
+        uncalibrated_log_odds: Of a monotone fit, the log-odds of certainty spread over all classes, which stays as it
+            is, and of the confidence at each knot; else empty.
+        calibrated_log_odds: What a monotone fit makes of them, non-decreasing.
     """
 
     base_temperature: float
@@ -49,6 +54,9 @@ class AdaptiveTemperatureScaling(Calibrator):
     nll_before: float
     nll_after: float
     cross_validated_nll: tuple[tuple[int, float, float], ...]
+    shifted_rows: int = 0
+    uncalibrated_log_odds: tuple[float, ...] = ()
+    calibrated_log_odds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.knots) != len(self.temperatures):
@@ -57,6 +65,11 @@ class AdaptiveTemperatureScaling(Calibrator):
             raise ValueError(f"knots must increase; got {self.knots}")
         if not all(math.isfinite(t) and t > 0.0 for t in (self.base_temperature, *self.temperatures)):
             raise ValueError(f"temperatures must be positive finite numbers; got {self.temperatures}")
+        if len(self.uncalibrated_log_odds) != len(self.calibrated_log_odds):
+            raise ValueError(
+                f"one calibrated log-odds an uncalibrated one is expected; got {len(self.calibrated_log_odds)} for "
+                f"{len(self.uncalibrated_log_odds)}"
+            )
 
     @property
     def fell_back(self) -> bool:
@@ -64,13 +77,23 @@ class AdaptiveTemperatureScaling(Calibrator):
         return not self.knots
 
     @property
+    def monotone(self) -> bool:
+        """Whether calibrated confidence never falls where uncalibrated confidence rises."""
+        return self.fell_back or bool(self.uncalibrated_log_odds)
+
+    @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader should know about this fit; empty when pieces were chosen."""
         if not self.fell_back:
             return ()
-        tried = bool(self.cross_validated_nll)
-        why = "no pieces did better in cross-validation" if tried else "too few calibration rows for pieces"
-        return (f"{why}: it is one temperature", *at_bound_remarks(self.base_temperature))
+        return (f"{self._why_no_pieces}: it is one temperature", *at_bound_remarks(self.base_temperature))
+
+    @property
+    def _why_no_pieces(self) -> str:
+        if not self.cross_validated_nll:
+            return "too few calibration rows for pieces"
+        if min(self.cross_validated_nll, key=_nll_then_bins)[0]:
+            return "the pieces that cross-validation chose fit all rows together worse"
+        return "no pieces did better in cross-validation"
 
     @property
     def summary(self) -> str:
@@ -80,30 +103,41 @@ class AdaptiveTemperatureScaling(Calibrator):
         return f"{len(self.knots)} pieces with temperatures from {low:.4g} to {high:.4g}"
 
     def temperature_of(self, confidence: Tensor) -> Tensor:
-        """The temperature at each uncalibrated top confidence: log-linear between the knots, flat outside them."""
+        """The temperature at each uncalibrated top confidence: log-linear between the knots, flat outside them.
+
+        A monotone fit goes through the same knots, but the temperature of its rows depends on all their logits.
+        """
         held = {name: value.to(confidence) for name, value in self.tensors().items()}
-        return _interpolate(confidence, held["knots"], held["log_temperatures"]).exp()
+        return interpolate(confidence, held["knots"], held["log_temperatures"]).exp()
 
     def tensors(self) -> dict[str, Tensor]:
         # One temperature is a single piece, at any place.
         knots, temperatures = (self.knots, self.temperatures) if self.knots else ((0.0,), (self.base_temperature,))
-        return {
-            "knots": torch.tensor(knots, dtype=torch.float64),
-            "log_temperatures": torch.tensor(temperatures, dtype=torch.float64).log(),
-        }
+        held = {"knots": _double(knots), "log_temperatures": _double(temperatures).log()}
+        if self.uncalibrated_log_odds:
+            held["uncalibrated_log_odds"] = _double(self.uncalibrated_log_odds)
+            held["calibrated_log_odds"] = _double(self.calibrated_log_odds)
+        return held
 
     @staticmethod
     def transform(logits: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
-        confidence = _confidence(logits, 1.0)
-        return logits / _interpolate(confidence, tensors["knots"], tensors["log_temperatures"]).exp()[:, None]
+        if "calibrated_log_odds" in tensors:
+            at, values = tensors["uncalibrated_log_odds"], tensors["calibrated_log_odds"]
+            slope = (-tensors["log_temperatures"][-1]).exp()
+            return scaled_to_log_odds(logits, wanted_log_odds(log_odds(logits), at, values, slope))
+        log_temperature = interpolate(top_confidence(logits), tensors["knots"], tensors["log_temperatures"])
+        return logits / log_temperature.exp()[:, None]
 
 
 def fit_adaptive_temperature(
     logits: AnyArray,
     target: AnyArray,
     *,
+    shifted: Sequence[tuple[AnyArray, AnyArray]] = (),
     bins: Sequence[int] = (3, 5, 10, 20),
     shrinkage: Sequence[float] = (30.0, 100.0, 300.0),
+    monotone: bool = False,
+    fallback: bool = True,
     folds: int = 5,
     seed: int = 0,
 ) -> AdaptiveTemperatureScaling:
@@ -115,12 +149,23 @@ def fit_adaptive_temperature(
     :math:`w = n_b / (n_b + \kappa)`. 4. M and kappa are those with the lowest cross-validated NLL, and pieces are used
     only if they beat :math:`T_0` alone. 5. A row's temperature is log-linear in its confidence between the bins' means.
 
+    With `shifted` sets the rows of all sets are pooled, so that there are pieces for the low confidences that a shift
+    brings about. The calibrator then gives up some calibration on unshifted rows.
+
     Args:
         logits: Scores before the softmax, `(rows, classes)`, torch or numpy, of rows the model was not trained on.
             Probabilities are refused.
         target: Class numbers, integers `(rows,)`.
+        shifted: Further sets `(logits, target)`, such as the model's logits for corrupted copies of the same rows. Of
+            sets with just the targets of `target`, the copies of a row are kept in one fold.
         bins: Candidates for M. One that would leave fewer than 20 rows a bin is passed over.
         shrinkage: Candidates for kappa, in rows.
+        monotone: Make calibrated confidence non-decreasing in uncalibrated confidence, over all rows: the bins' mean
+            calibrated log-odds are pooled until they rise, and each row gets the temperature at which its log-odds lie
+            on the line through them. The line starts at a uniform prediction, which stays one, and goes on beyond the
+            last bin with the slope 1 / T of that bin.
+        fallback: Whether one temperature is among the candidates. Without it pieces are used even where they are
+            worse, which is of use in a study of them.
         folds: Folds of the cross-validation, at least 2.
         seed: Seed of the folds.
 
@@ -128,31 +173,45 @@ def fit_adaptive_temperature(
         A frozen callable logits -> logits, with the fit's numbers and the choice as fields.
 
     Raises:
-        ValueError: As in `fit_temperature`, and if a candidate, the folds or the shrinkage are out of range.
+        ValueError: As in `fit_temperature`, if a shifted set does not fit (its place is named), if a candidate, the folds
+            or the shrinkage are out of range, and if without `fallback` every candidate has too few rows.
 
     Reference:
         Zhan, Zhou and Shen, arXiv 2604.06689 (a reconstruction, see above).
     """
     z, y = check_fit(logits, target)
     _check_settings(bins, shrinkage, folds)
-    candidates = _candidates(len(z), bins, shrinkage, folds)
-    scores = _cross_validate(z, y, candidates, folds, seed) if candidates else ()
-    chosen_bins, chosen_shrinkage, _ = min(scores, key=lambda s: (s[2], s[0])) if scores else (0, 0.0, 0.0)
-    base = best_temperature(z, y)
-    knots, own, counts = _pieces(z, y, chosen_bins) if chosen_bins else _no_pieces()
-    temperatures = _shrink(own, counts, base, chosen_shrinkage)
+    rows = len(z)
+    z, y, origin = _pool(z, y, shifted)
+    candidates = _candidates(rows, bins, shrinkage, folds)
+    if fallback or not candidates:
+        candidates = ((0, 0.0), *candidates)
+    if not fallback and candidates[0][0] == 0:
+        raise ValueError(
+            f"without fallback at least {_FEWEST_ROWS_A_BIN} rows a bin are expected in {folds - 1} of {folds} folds; "
+            f"got {rows} rows for {min(bins, default=0)} bins or more: give more rows or fewer bins"
+        )
+    scores = _cross_validate(z, y, origin, candidates, monotone, folds, seed) if len(candidates) > 1 else ()
+    chosen_bins, chosen_shrinkage = min(scores, key=_nll_then_bins)[:2] if scores else candidates[0]
     fitted = AdaptiveTemperatureScaling(
-        base_temperature=base,
-        knots=tuple(knots.tolist()),
-        temperatures=tuple(temperatures.tolist()),
-        bins=chosen_bins,
-        shrinkage=chosen_shrinkage,
-        rows=len(z),
+        base_temperature=best_temperature(z, y),
+        knots=(),
+        temperatures=(),
+        bins=0,
+        shrinkage=0.0,
+        rows=rows,
         nll_before=mean_nll(z, y).item(),
         nll_after=math.nan,
         cross_validated_nll=scores,
+        shifted_rows=len(z) - rows,
     )
-    return replace(fitted, nll_after=mean_nll(fitted(z), y).item())
+    fitted = replace(fitted, nll_after=mean_nll(fitted(z), y).item())
+    if not chosen_bins:
+        return fitted
+    pieces = fit_pieces(z, y, chosen_bins)
+    adaptive = replace(_with_pieces(fitted, pieces, chosen_shrinkage, z, monotone), bins=chosen_bins)
+    adaptive = replace(adaptive, nll_after=mean_nll(adaptive(z), y).item())
+    return adaptive if adaptive.nll_after <= fitted.nll_after or not fallback else fitted
 
 
 def _check_settings(bins: Sequence[int], shrinkage: Sequence[float], folds: int) -> None:
@@ -164,6 +223,29 @@ def _check_settings(bins: Sequence[int], shrinkage: Sequence[float], folds: int)
         raise ValueError(f"folds must be at least 2; got {folds}")
 
 
+def _pool(z: Tensor, y: Tensor, shifted: Sequence[tuple[AnyArray, AnyArray]]) -> tuple[Tensor, Tensor, Tensor]:
+    """All rows and targets, and for each the number of the row that it is a copy of."""
+    all_logits, all_targets, origin = [z], [y], [torch.arange(len(z), device=z.device)]
+    unused = len(z)
+    for place, (logits, target) in enumerate(shifted):
+        try:
+            one_z, one_y = check_fit(logits, target)
+        except ValueError as error:
+            raise ValueError(f"shifted[{place}]: {error}") from error
+        if one_z.shape[1] != z.shape[1]:
+            raise ValueError(
+                f"shifted[{place}]: logits with {z.shape[1]} classes are expected, as the unshifted ones have; "
+                f"got {one_z.shape[1]}"
+            )
+        one_z, one_y = one_z.to(z.device), one_y.to(z.device)
+        copies = torch.equal(one_y, y)
+        origin.append(origin[0] if copies else torch.arange(unused, unused + len(one_z), device=z.device))
+        unused += 0 if copies else len(one_z)
+        all_logits.append(one_z)
+        all_targets.append(one_y)
+    return torch.cat(all_logits), torch.cat(all_targets), torch.cat(origin)
+
+
 def _candidates(
     rows: int, bins: Sequence[int], shrinkage: Sequence[float], folds: int
 ) -> tuple[tuple[int, float], ...]:
@@ -172,75 +254,52 @@ def _candidates(
 
 
 def _cross_validate(
-    z: Tensor, y: Tensor, candidates: tuple[tuple[int, float], ...], folds: int, seed: int
+    z: Tensor,
+    y: Tensor,
+    origin: Tensor,
+    candidates: tuple[tuple[int, float], ...],
+    monotone: bool,
+    folds: int,
+    seed: int,
 ) -> tuple[tuple[int, float, float], ...]:
-    """Mean held-out NLL of no pieces and of every candidate, each row held out once."""
-    fold = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed)).to(z.device) % folds
-    sums = dict.fromkeys(((0, 0.0), *candidates), 0.0)
+    """Mean held-out NLL of no pieces and of every candidate, each row held out once, together with its copies."""
+    shuffled = torch.randperm(int(origin.max()) + 1, generator=torch.Generator().manual_seed(seed)).to(z.device)
+    fold = shuffled[origin] % folds
+    sums = dict.fromkeys(candidates, 0.0)
     for held_out in range(folds):
         train, test = fold != held_out, fold == held_out
-        base = best_temperature(z[train], y[train])
-        sums[0, 0.0] += mean_nll(z[test] / base, y[test]).item() * int(test.sum())
-        confidence = _confidence(z[test], 1.0)
-        pieces = {b: _pieces(z[train], y[train], b) for b in {b for b, _ in candidates}}
+        base = _one_temperature(best_temperature(z[train], y[train]))
+        pieces = {b: fit_pieces(z[train], y[train], b) for b in {b for b, _ in candidates} if b}
         for b, k in candidates:
-            knots, own, counts = pieces[b]
-            temperature = _interpolate(confidence, knots, _shrink(own, counts, base, k).log()).exp()
-            sums[b, k] += mean_nll(z[test] / temperature[:, None], y[test]).item() * int(test.sum())
+            candidate = _with_pieces(base, pieces[b], k, z[train], monotone) if b else base
+            sums[b, k] += mean_nll(candidate(z[test]), y[test]).item() * int(test.sum())
     return tuple((b, k, total / len(z)) for (b, k), total in sums.items())
 
 
-def _no_pieces() -> tuple[Tensor, Tensor, Tensor]:
-    nothing = torch.zeros(0, dtype=torch.float64)
-    return nothing, nothing, nothing
+def _one_temperature(base: float) -> AdaptiveTemperatureScaling:
+    return AdaptiveTemperatureScaling(base, (), (), 0, 0.0, 0, 0.0, 0.0, ())
 
 
-def _pieces(z: Tensor, y: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean confidence, own temperature (not yet shrunken) and row count of each bin of equal mass."""
-    confidence, order = _confidence(z, 1.0).sort()
-    z, correct = z[order], (z.argmax(1) == y)[order].to(z.dtype)
-    dealt = torch.arange(len(z), device=z.device) * bins // len(z)
-    # Saturated rows all have confidence 1, so several bins can share one mean; they are one piece.
-    means = _mean_by(confidence, dealt, bins)
-    merged = (means.diff() > 1e-12).cumsum(0)
-    index = torch.cat([merged.new_zeros(1), merged])[dealt]
-    pieces = int(index[-1]) + 1
-    counts = torch.bincount(index, minlength=pieces).to(z.dtype)
-    accuracy = (_mean_by(correct, index, pieces) * counts + 1.0) / (counts + 2.0)
-    return _mean_by(confidence, index, pieces), _matching_temperatures(z, index, accuracy), counts
+def _with_pieces(
+    fitted: AdaptiveTemperatureScaling, pieces: Pieces, shrinkage: float, z: Tensor, monotone: bool
+) -> AdaptiveTemperatureScaling:
+    """`fitted` with these pieces, shrunken towards its base temperature; `z` are the rows they were fitted on."""
+    logs = pieces.shrunken(fitted.base_temperature, shrinkage)
+    adaptive = replace(
+        fitted, knots=tuple(pieces.knots.tolist()), temperatures=tuple(logs.exp().tolist()), shrinkage=shrinkage
+    )
+    if not monotone:
+        return adaptive
+    uncalibrated = pieces.mean(log_odds(z)).tolist()
+    calibrated = rising(pieces.mean(log_odds(adaptive(z))), pieces.rows).tolist()
+    uniform = -math.log(z.shape[1] - 1)
+    start = (uniform,) if uncalibrated[0] > uniform + 1e-9 else ()
+    return replace(adaptive, uncalibrated_log_odds=(*start, *uncalibrated), calibrated_log_odds=(*start, *calibrated))
 
 
-def _matching_temperatures(z: Tensor, index: Tensor, accuracy: Tensor) -> Tensor:
-    """For each bin the temperature at which its mean top confidence, which falls as T grows, equals its accuracy."""
-    low = torch.full_like(accuracy, math.log(BOUNDS[0]))
-    high = torch.full_like(accuracy, math.log(BOUNDS[1]))
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        confidence = _mean_by(_confidence(z, middle.exp()[index][:, None]), index, len(accuracy))
-        too_sure = confidence > accuracy
-        low, high = torch.where(too_sure, middle, low), torch.where(too_sure, high, middle)
-    return ((low + high) / 2).exp()
+def _nll_then_bins(score: tuple[int, float, float]) -> tuple[float, int]:
+    return score[2], score[0]
 
 
-def _shrink(temperatures: Tensor, counts: Tensor, base: float, shrinkage: float) -> Tensor:
-    weight = counts / (counts + shrinkage)
-    return (weight * temperatures.log() + (1.0 - weight) * math.log(base)).exp()
-
-
-def _confidence(z: Tensor, temperature: Tensor | float) -> Tensor:
-    return 1.0 / ((z - z.amax(1, keepdim=True)) / temperature).exp().sum(1)
-
-
-def _mean_by(value: Tensor, index: Tensor, size: int) -> Tensor:
-    total = torch.zeros(size, dtype=value.dtype, device=value.device).index_add(0, index, value)
-    return total / torch.bincount(index, minlength=size).clamp(min=1)
-
-
-def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
-    """Piecewise linear through (knots, values), flat outside; one knot makes a constant."""
-    if len(knots) == 1:
-        return values.expand(len(x))
-    right = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
-    left = right - 1
-    share = ((x - knots[left]) / (knots[right] - knots[left])).clamp(0.0, 1.0)
-    return values[left] + share * (values[right] - values[left])
+def _double(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)

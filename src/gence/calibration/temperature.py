@@ -11,11 +11,10 @@ from torch import Tensor
 
 from gence.calibration._inputs import AnyArray, check_fit
 from gence.calibration.calibrator import Calibrator
+from gence.calibration.roots import falling_root
 
 BOUNDS = (0.05, 20.0)
 """The lowest and highest temperature that any fit returns."""
-
-_HALVINGS = 60
 
 
 @dataclass(frozen=True)
@@ -100,15 +99,19 @@ def at_bound_remarks(temperature: float) -> tuple[str, ...]:
 
 def best_temperature(logits: Tensor, target: Tensor) -> float:
     """The minimiser of `mean_nll(logits / T, target)` within `BOUNDS`; 1 if nothing there is better."""
-    logits = logits - logits.gather(1, target[:, None])
-    # d NLL / d (1/T) is the mean excess of the expected logit over the true one: it grows with 1/T.
-    low, high = math.log(BOUNDS[0]), math.log(BOUNDS[1])
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        excess = ((logits / math.exp(middle)).softmax(1) * logits).sum(1).mean().item()
-        low, high = (middle, high) if excess > 0.0 else (low, middle)
-    temperature = min(max(math.exp((low + high) / 2), BOUNDS[0]), BOUNDS[1])
-    # Bisection ends next to a bound, not on it.
+    gap = logits - logits.gather(1, target[:, None])
+
+    def shortfall(log_sharpness: Tensor) -> tuple[Tensor, Tensor]:
+        # d NLL / d (1/T) is the mean excess of the expected logit over the true one, and its slope their variance.
+        sharpness = log_sharpness.exp()
+        probs = (gap * sharpness).softmax(1)
+        mean = (probs * gap).sum(1)
+        variance = (probs * gap.square()).sum(1) - mean.square()
+        return -mean.mean()[None], -sharpness * variance.mean()
+
+    high, low = (torch.full((1,), -math.log(bound), dtype=logits.dtype, device=logits.device) for bound in BOUNDS)
+    temperature = min(max(math.exp(-falling_root(shortfall, low, high).item()), BOUNDS[0]), BOUNDS[1])
+    # The search ends next to a bound, not on it.
     temperature = next((b for b in BOUNDS if math.isclose(temperature, b, rel_tol=1e-9)), temperature)
     better = mean_nll(logits / temperature, target) < mean_nll(logits, target)
     return temperature if better else 1.0
