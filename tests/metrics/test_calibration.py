@@ -6,10 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from gence.metrics import classwise_calibration_error, expected_calibration_error, reliability_bins
+from gence.metrics import (
+    classwise_calibration_error,
+    expected_calibration_error,
+    reliability_band,
+    reliability_bins,
+)
 
 
 def predictions(rows: int = 500, classes: int = 4, *, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -125,3 +131,28 @@ def test_a_wrong_setting_is_named(change: dict[str, Any], message: str) -> None:
     for metric in (expected_calibration_error, classwise_calibration_error):
         with pytest.raises(ValueError, match=message):
             metric(*predictions(), **change)
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_the_band_is_the_wilson_interval_of_each_bin_and_nothing_for_an_empty_one(level: float) -> None:
+    probs, target = predictions(60, seed=3)
+    filled, band = reliability_bins(probs, target), reliability_band(probs, target, level=level)
+    assert filled.counts.min() == 0 < 1 < filled.counts.max()
+    for b, (n, right) in enumerate(zip(filled.counts.int().tolist(), filled.event_sums.int().tolist(), strict=True)):
+        ends = [band.frequency[b].item(), band.low[b].item(), band.high[b].item()]
+        if n:
+            interval = binomtest(right, n).proportion_ci(level, method="wilson")
+            assert ends == pytest.approx([right / n, interval.low, interval.high], abs=1e-12)
+        else:
+            assert all(map(math.isnan, ends))
+
+
+def test_a_bin_that_was_always_right_still_has_a_band() -> None:
+    band = reliability_band(torch.tensor([[0.9, 0.1]]).repeat(10, 1), torch.zeros(10, dtype=torch.long), bins=1)
+    assert band.low.item() == pytest.approx(10 / (10 + 1.959964**2), abs=1e-6)
+    assert band.high.item() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_level_outside_0_to_1_is_named() -> None:
+    with pytest.raises(ValueError, match=r"level must lie between 0 and 1, like 0.95; got 95"):
+        reliability_band(*predictions(), level=95)

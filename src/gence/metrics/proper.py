@@ -27,9 +27,7 @@ def negative_log_likelihood(probs: Array, target: Array) -> Tensor:
         >>> round(negative_log_likelihood(torch.tensor([[0.5, 0.5]]), torch.tensor([1])).item(), 4)
         0.6931
     """
-    probs, target = check_predictions(probs, target)
-    true = probs.gather(1, target[:, None]).squeeze(1)
-    return -true.clamp(min=torch.finfo(torch.float64).tiny).log().mean()
+    return nll_of_rows(*check_predictions(probs, target)).mean()
 
 
 def brier_score(probs: Array, target: Array) -> Tensor:
@@ -54,6 +52,16 @@ def brier_score(probs: Array, target: Array) -> Tensor:
     Reference:
         Brier 1950, Verification of forecasts expressed in terms of probability, equation 2.
     """
-    probs, target = check_predictions(probs, target)
-    one_hot = torch.nn.functional.one_hot(target, probs.shape[1])
-    return (probs - one_hot).square().sum(1).mean()
+    return brier_of_rows(*check_predictions(probs, target)).mean()
+
+
+def nll_of_rows(probs: Tensor, target: Tensor) -> Tensor:
+    """The negative log-likelihood of each row of checked predictions, `(rows,)`."""
+    true = probs.gather(1, target[:, None]).squeeze(1)
+    return -true.clamp(min=torch.finfo(torch.float64).tiny).log()
+
+
+def brier_of_rows(probs: Tensor, target: Tensor) -> Tensor:
+    """The Brier score of each row of checked predictions, `(rows,)`."""
+    gap = probs.scatter_add(1, target[:, None], probs.new_full((len(target), 1), -1.0))
+    return gap.square_().sum(1)
