@@ -4,11 +4,11 @@
     >>> logits, target = torch.randn(8, 3), torch.randint(3, (8,))
     >>> loss = gence.generative_cross_entropy(logits, target)  # in the place of F.cross_entropy
 
-`gence.losses`, `gence.calibration` and `gence.metrics` need torch and numpy only. The command line (`gence compare`)
-needs the extra: `pip install 'gence[lab]'`.
+`gence.losses`, `gence.calibration`, `gence.metrics` and `gence.ood` need torch and numpy only. The command line
+(`gence compare`) needs the extra: `pip install 'gence[lab]'`.
 """
 
-from gence import calibration, losses, metrics
+from gence import calibration, losses, metrics, ood
 from gence._errors import InputError
 from gence.losses import (
     GenCELoss,
@@ -30,4 +30,5 @@ __all__ = [
     "generative_cross_entropy",
     "losses",
     "metrics",
+    "ood",
 ]
