@@ -161,7 +161,9 @@ def test_without_fallback_the_bare_rule_is_used_and_can_be_worse_than_one_temper
     assert fit_adaptive_temperature(logits, target, bins=(8,), shrinkage=(0.0,)).fell_back
     two = fit_adaptive_temperature(logits, target, bins=(3, 5), shrinkage=(0.0,), fallback=False)
     assert {bins for bins, _, _ in two.cross_validated_nll} == {3, 5}
-    with pytest.raises(ValueError, match="without fallback at least 20 rows a bin are expected in 4 of 5 folds; got 90"):
+    with pytest.raises(
+        ValueError, match="without fallback at least 20 rows a bin are expected in 4 of 5 folds; got 90"
+    ):
         fit_adaptive_temperature(logits[:90], target[:90], bins=(4, 5), fallback=False)
 
 

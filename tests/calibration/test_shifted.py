@@ -40,7 +40,9 @@ def test_it_is_the_fit_on_the_rows_put_together() -> None:
     clean, shifted = rows(400, 0.0), rows(300, 0.5, seed=1)
     settings = {"bins": (5,), "shrinkage": (30.0,)}
     pooled = fit_adaptive_temperature(*clean, shifted=[shifted], **settings)
-    together = fit_adaptive_temperature(torch.cat([clean[0], shifted[0]]), torch.cat([clean[1], shifted[1]]), **settings)
+    together = fit_adaptive_temperature(
+        torch.cat([clean[0], shifted[0]]), torch.cat([clean[1], shifted[1]]), **settings
+    )
     assert (pooled.base_temperature, pooled.knots) == (together.base_temperature, together.knots)
     assert pooled.nll_before == together.nll_before
     assert fit_adaptive_temperature(*clean, shifted=[], **settings) == fit_adaptive_temperature(*clean, **settings)
@@ -60,7 +62,10 @@ def test_copies_of_a_row_share_its_fold() -> None:
 @pytest.mark.parametrize(
     ("shifted", "message"),
     [
-        ((torch.zeros(3, 4), torch.zeros(3, dtype=torch.long)), r"shifted\[1\]: logits with 5 classes are expected.*got 4"),
+        (
+            (torch.zeros(3, 4), torch.zeros(3, dtype=torch.long)),
+            r"shifted\[1\]: logits with 5 classes are expected.*got 4",
+        ),
         ((torch.full((3, 5), torch.nan), torch.zeros(3, dtype=torch.long)), r"shifted\[1\]: .*row 0 holds NaN"),
         ((torch.full((3, 5), 0.2), torch.zeros(3, dtype=torch.long)), r"shifted\[1\]: .*these rows are probabilities"),
     ],

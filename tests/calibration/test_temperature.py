@@ -49,6 +49,35 @@ def test_rows_that_are_all_right_run_into_the_lower_bound_and_say_so() -> None:
     assert fitted.at_bound
 
 
+@pytest.mark.parametrize(("prior", "rows"), [(1.0, 40), (5.0, 400), (0.1, 15)])
+def test_with_a_prior_it_finds_the_penalised_minimum_that_scipy_finds(prior: float, rows: int) -> None:
+    logits, target = logits_and_target(rows)
+
+    def penalised(log_t: float) -> float:
+        nll = -log_softmax(logits.numpy() / math.exp(log_t), axis=1)[np.arange(rows), target.numpy()].sum()
+        return nll + prior * (math.exp(-log_t) + log_t)
+
+    best = minimize_scalar(penalised, bounds=(math.log(0.05), math.log(20)), method="bounded", options={"xatol": 1e-10})
+    assert fit_temperature(logits, target, prior=prior).temperature == pytest.approx(math.exp(best.x), rel=1e-5)
+
+
+def test_a_prior_keeps_few_right_rows_from_running_off_and_is_not_felt_by_many_rows() -> None:
+    logits = 4 * torch.eye(3, dtype=torch.float64).repeat(5, 1)
+    tamed = fit_temperature(logits, torch.arange(3).repeat(5), prior=1.0)
+    assert 0.5 < tamed.temperature < 1.0
+    assert not tamed.remarks
+    logits, target = logits_and_target(20000, temperature=2.5)
+    plain, with_prior = fit_temperature(logits, target), fit_temperature(logits, target, prior=1.0)
+    assert with_prior.temperature == pytest.approx(plain.temperature, rel=1e-3)
+    assert with_prior.nll_after >= plain.nll_after
+
+
+@pytest.mark.parametrize("prior", [-1.0, math.nan, math.inf])
+def test_a_prior_that_is_none_is_refused(prior: float) -> None:
+    with pytest.raises(ValueError, match="prior must be a finite strength, at least 0; got"):
+        fit_temperature(*logits_and_target(), prior=prior)
+
+
 def test_logits_that_know_nothing_run_into_the_upper_bound() -> None:
     logits = 4 * torch.eye(3).repeat(5, 1)
     fitted = fit_temperature(logits, (torch.arange(3).repeat(5) + 1) % 3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,16 @@ import torch
 from torch.testing import assert_close
 
 from gence import InputError
-from gence.calibration import catalogue, load, save
+from gence.calibration import Calibrator, catalogue, load, save
 
 every_calibrator = pytest.mark.parametrize("name", catalogue.names())
 every_fit = pytest.mark.parametrize("name", [n for n in catalogue.names() if n != "none"])
+every_faithful = pytest.mark.parametrize(
+    "name", [name for name, entry in catalogue.CATALOGUE.items() if entry.keeps_predictions]
+)
+every_other = pytest.mark.parametrize(
+    "name", [name for name, entry in catalogue.CATALOGUE.items() if not entry.keeps_predictions]
+)
 
 
 def data(rows: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,10 +34,16 @@ def data(rows: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
     return logits, target.squeeze(1)
 
 
+@functools.cache
+def fitted(name: str) -> Calibrator:
+    """The calibrator of that name, fitted to `data()`; it is frozen, so that tests may share it."""
+    return catalogue.fit(name, *data())
+
+
 @every_calibrator
 def test_torch_in_torch_out_numpy_in_numpy_out_dtype_kept(name: str) -> None:
     logits, target = data()
-    calibrator = catalogue.fit(name, logits, target)
+    calibrator = fitted(name)
     assert catalogue.fit(name, logits.numpy(), target.numpy()) == calibrator
     for dtype in (torch.float64, torch.float32, torch.float16):
         result = calibrator(logits.to(dtype))
@@ -39,22 +53,61 @@ def test_torch_in_torch_out_numpy_in_numpy_out_dtype_kept(name: str) -> None:
         assert_close(torch.from_numpy(from_numpy), result)
 
 
-@every_calibrator
+@every_faithful
 def test_a_prediction_never_changes(name: str) -> None:
-    logits, target = data()
-    calibrator = catalogue.fit(name, logits, target)
+    logits, _ = data()
+    calibrator = fitted(name)
     for dtype in (torch.float64, torch.float32, torch.float16):
         before = logits.to(dtype)
         after = calibrator(before)
         # Rounding may make the runner-up equal, never higher.
         assert (after.gather(1, before.argmax(1, keepdim=True)).squeeze(1) == after.amax(1)).all()
-        assert after.isfinite().all()
+
+
+@every_other
+def test_one_that_may_change_predictions_does_so_when_the_labels_ask_for_it(name: str) -> None:
+    logits, _ = data()
+    target = logits[:, :4].argmax(1)  # the last class never comes true
+    assert (logits.argmax(1) == 4).any()
+    assert (catalogue.fit(name, logits, target)(logits).argmax(1) != 4).all()
+
+
+@every_calibrator
+def test_the_result_is_finite_on_rows_that_it_has_not_seen_the_like_of(name: str) -> None:
+    logits, _ = data()
+    calibrator = fitted(name)
+    for dtype in (torch.float64, torch.float32, torch.float16):
+        for given in (logits.to(dtype), 100 * logits.to(dtype), torch.zeros(1, 5, dtype=dtype)):
+            assert calibrator(given).isfinite().all()
+
+
+@every_fit
+def test_a_class_without_rows_keeps_its_column(name: str) -> None:
+    logits, target = data()
+    without = catalogue.fit(name, logits[target != 2], target[target != 2])
+    probs = without(logits).softmax(1)
+    assert probs.shape == logits.shape
+    assert (probs[:, 2] > 0.0).all()
+
+
+@every_fit
+def test_one_row_is_enough_to_be_fitted(name: str) -> None:
+    logits, target = data(rows=1)
+    assert catalogue.fit(name, logits, target)(logits).isfinite().all()
+
+
+@every_fit
+def test_it_says_what_it_is_and_its_fields_are_plain_numbers(name: str) -> None:
+    calibrator = fitted(name)
+    assert calibrator.summary
+    assert calibrator.rows == 400  # type: ignore[attr-defined]
+    assert json.loads(json.dumps(dataclasses.asdict(calibrator), allow_nan=False))  # type: ignore[call-overload]
 
 
 @every_calibrator
 def test_numpy_arrays_that_torch_cannot_wrap_are_taken_too(name: str) -> None:
     logits, target = (values.numpy() for values in data())
-    calibrator = catalogue.fit(name, logits, target)
+    calibrator = fitted(name)
     read_only = logits.copy()
     read_only.setflags(write=False)
     for given in (read_only, logits[::-1].copy()[::-1], logits.astype(">f8")):
@@ -64,8 +117,8 @@ def test_numpy_arrays_that_torch_cannot_wrap_are_taken_too(name: str) -> None:
 
 @every_calibrator
 def test_it_is_frozen_and_the_same_after_a_round_trip_through_a_file(name: str, tmp_path: Path) -> None:
-    logits, target = data()
-    calibrator = catalogue.fit(name, logits, target)
+    logits, _ = data()
+    calibrator = fitted(name)
     assert dataclasses.is_dataclass(calibrator)
     with pytest.raises(dataclasses.FrozenInstanceError):
         calibrator.anything = 1  # type: ignore[attr-defined]
@@ -86,7 +139,7 @@ def test_fitting_leaves_its_arguments_and_the_random_state_alone(name: str) -> N
 @every_fit
 def test_it_lowers_the_nll_of_miscalibrated_logits_and_reports_both(name: str) -> None:
     logits, target = data()
-    calibrator = catalogue.fit(name, logits, target)
+    calibrator = fitted(name)
     nll = torch.nn.functional.cross_entropy
     assert calibrator.nll_before == pytest.approx(nll(logits, target).item())  # type: ignore[attr-defined]
     assert calibrator.nll_after == pytest.approx(nll(calibrator(logits), target).item())  # type: ignore[attr-defined]
@@ -98,7 +151,8 @@ def test_relabelling_the_classes_and_reordering_their_rows_does_not_matter(name:
     logits, target = data()
     order = torch.tensor([3, 0, 4, 1, 2])
     relabelled = catalogue.fit(name, logits[:, order], order.argsort()[target])
-    assert_close(relabelled(logits), catalogue.fit(name, logits, target)(logits), rtol=1e-9, atol=1e-9)
+    expected = fitted(name)(logits)[:, order]
+    assert_close(relabelled(logits[:, order]), expected, rtol=1e-9, atol=1e-9)
 
 
 @every_fit

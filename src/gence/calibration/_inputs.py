@@ -17,11 +17,17 @@ AnyArray = Tensor | np.ndarray
 
 def check_fit(logits: AnyArray, target: AnyArray) -> tuple[Tensor, Tensor]:
     """Logits as float64 `(rows, classes)` and class numbers as int64 `(rows,)`, or ValueError saying why not."""
+    logits = check_rows(logits)
+    return logits, class_numbers(target, logits, "logits")
+
+
+def check_rows(logits: AnyArray) -> Tensor:
+    """Logits to learn from as float64 `(rows, classes)`, or ValueError saying why not."""
     logits = as_tensor(logits)
     _check_logits(logits)
+    logits = logits.to(torch.float64)
     if logits.shape[0] == 0:
-        raise ValueError("logits has no rows; calibration needs labelled rows that the model was not trained on")
-    target, logits = class_numbers(target, logits, "logits"), logits.to(torch.float64)
+        raise ValueError("logits has no rows; calibration needs rows that the model was not trained on")
     if not bool(torch.isfinite(logits).all()):
         row = int((~torch.isfinite(logits)).any(1).nonzero()[0])
         raise ValueError(f"logits must be finite; row {row} holds NaN or infinity: leave such rows out")
@@ -30,7 +36,7 @@ def check_fit(logits: AnyArray, target: AnyArray) -> tuple[Tensor, Tensor]:
             "logits are expected, these rows are probabilities (in [0, 1], each summing to 1): a softmax in float32 "
             "has already lost what a temperature needs; give the scores before the softmax"
         )
-    return logits, target
+    return logits
 
 
 def apply(calibrate: Callable[[Tensor], Tensor], logits: Array) -> Array:

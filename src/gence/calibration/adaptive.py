@@ -173,8 +173,8 @@ def fit_adaptive_temperature(
         A frozen callable logits -> logits, with the fit's numbers and the choice as fields.
 
     Raises:
-        ValueError: As in `fit_temperature`, if a shifted set does not fit (its place is named), if a candidate, the folds
-            or the shrinkage are out of range, and if without `fallback` every candidate has too few rows.
+        ValueError: As in `fit_temperature`; if a shifted set does not fit (its place is named); if a candidate, the
+            folds or the shrinkage are out of range; if without `fallback` every candidate has too few rows.
 
     Reference:
         Zhan, Zhou and Shen, arXiv 2604.06689 (a reconstruction, see above).
@@ -191,8 +191,11 @@ def fit_adaptive_temperature(
             f"without fallback at least {_FEWEST_ROWS_A_BIN} rows a bin are expected in {folds - 1} of {folds} folds; "
             f"got {rows} rows for {min(bins, default=0)} bins or more: give more rows or fewer bins"
         )
-    scores = _cross_validate(z, y, origin, candidates, monotone, folds, seed) if len(candidates) > 1 else ()
-    chosen_bins, chosen_shrinkage = min(scores, key=_nll_then_bins)[:2] if scores else candidates[0]
+    scores: tuple[tuple[int, float, float], ...] = ()
+    chosen_bins, chosen_shrinkage = candidates[0]
+    if len(candidates) > 1:
+        scores = _cross_validate(z, y, origin, candidates, monotone, folds, seed)
+        chosen_bins, chosen_shrinkage, _ = min(scores, key=_nll_then_bins)
     fitted = AdaptiveTemperatureScaling(
         base_temperature=best_temperature(z, y),
         knots=(),

@@ -32,6 +32,11 @@ class Calibrator(ABC):
         """What a reader should know about this fit; empty when all went as usual."""
         return ()
 
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes it was fitted on, where it has numbers of its own for each; None if it suits any number."""
+        return None
+
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """The fitted numbers that `transform` computes with, float64, by name."""
@@ -45,9 +50,20 @@ class Calibrator(ABC):
         """Calibrated logits, of the same kind, shape and dtype (at least float32) as `logits` `(rows, classes)`.
 
         Raises:
-            ValueError: If they are no floating-point array of that shape.
+            ValueError: If they are no floating-point array of that shape, or of another number of classes than the
+                calibrator's own.
         """
         return apply(self._calibrate, logits)
 
     def _calibrate(self, logits: Tensor) -> Tensor:
+        check_classes(logits, self.num_classes)
         return self.transform(logits, {name: value.to(logits.device) for name, value in self.tensors().items()})
+
+
+def check_classes(logits: Tensor, num_classes: int | None) -> None:
+    """ValueError if `logits` `(rows, classes)` are of other classes than a calibrator's `num_classes`."""
+    if num_classes not in (None, logits.shape[1]):
+        raise ValueError(
+            f"this calibrator holds numbers for each of {num_classes} classes, logits has {logits.shape[1]} columns: "
+            "fit one on logits of these classes"
+        )

@@ -11,6 +11,18 @@ from gence._errors import unknown_name
 from gence.calibration._inputs import AnyArray
 from gence.calibration.adaptive import AdaptiveTemperatureScaling, fit_adaptive_temperature
 from gence.calibration.calibrator import Calibrator
+from gence.calibration.ensemble import EnsembleTemperatureScaling, fit_ensemble_temperature
+from gence.calibration.external import PREFIX, fit_external
+from gence.calibration.histogram import HistogramBinning, fit_histogram_binning
+from gence.calibration.isotonic import IsotonicCalibration, fit_isotonic
+from gence.calibration.scaling import (
+    DirichletCalibration,
+    MatrixScaling,
+    VectorScaling,
+    fit_dirichlet,
+    fit_matrix_scaling,
+    fit_vector_scaling,
+)
 from gence.calibration.temperature import TemperatureScaling, fit_temperature
 
 
@@ -51,11 +63,17 @@ CATALOGUE: dict[str, Entry] = {
     "none": Entry("no calibrator", Uncalibrated, lambda logits, target: Uncalibrated(), True),
     "temperature": Entry("temperature scaling", TemperatureScaling, fit_temperature, True),
     "ats": Entry("adaptive piecewise temperature scaling", AdaptiveTemperatureScaling, fit_adaptive_temperature, True),
+    "ensemble": Entry("ensemble temperature scaling", EnsembleTemperatureScaling, fit_ensemble_temperature, True),
+    "vector": Entry("vector scaling", VectorScaling, fit_vector_scaling, False),
+    "matrix": Entry("matrix scaling", MatrixScaling, fit_matrix_scaling, False),
+    "dirichlet": Entry("Dirichlet calibration", DirichletCalibration, fit_dirichlet, False),
+    "histogram": Entry("histogram binning", HistogramBinning, fit_histogram_binning, False),
+    "isotonic": Entry("isotonic regression", IsotonicCalibration, fit_isotonic, False),
 }
 
 
 def names() -> tuple[str, ...]:
-    """Every name that `fit` takes."""
+    """The name of every calibrator of gence; `gence.calibration.external.names()` gives those of probmetrics."""
     return tuple(CATALOGUE)
 
 
@@ -63,14 +81,17 @@ def fit(name: str, logits: AnyArray, target: AnyArray) -> Calibrator:
     """Fit the calibrator called `name` at its default settings.
 
     Args:
-        name: One of `names()`.
+        name: One of `names()`, or `"probmetrics:NAME"` (see `gence.calibration.external`).
         logits: `(rows, classes)`, torch or numpy, of rows the model was not trained on.
         target: Class numbers, integers `(rows,)`.
 
     Raises:
         InputError: If there is no calibrator of that name.
+        ModuleNotFoundError: If the calibrator needs a package that is not installed.
         ValueError: If the logits or targets cannot be fitted.
     """
+    if name.startswith(PREFIX):
+        return fit_external(name, logits, target)
     if name not in CATALOGUE:
         raise unknown_name("calibrator", name, CATALOGUE)
     return CATALOGUE[name].fit(logits, target)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gence.calibration import catalogue
 from gence.calibration._inputs import AnyArray, check_fit
 from gence.calibration.calibrator import Calibrator
+from gence.calibration.catalogue import fit
 from gence.calibration.temperature import mean_nll
 
 CANDIDATES = ("none", "temperature", "ats", "ensemble", "vector", "dirichlet", "isotonic", "histogram")
@@ -73,7 +73,7 @@ def fit_best(
     if not scores:
         raise ValueError(f"at least one calibrator to choose from is expected; got {tuple(candidates)}: {failures}")
     chosen = min(scores, key=lambda score: score[1])[0]
-    return Selection(chosen, catalogue.fit(chosen, z, y), tuple(scores), folds, tuple(failures))
+    return Selection(chosen, fit(chosen, z, y), tuple(scores), folds, tuple(failures))
 
 
 def cross_fit(
@@ -103,5 +103,5 @@ def cross_fit(
     held_out = torch.empty_like(z)
     for fold in order.tensor_split(folds):
         others = order[~torch.isin(order, fold)][:most_rows]
-        held_out[fold] = catalogue.fit(name, z[others], y[others])(z[fold])
+        held_out[fold] = fit(name, z[others], y[others])(z[fold])
     return held_out

@@ -26,12 +26,14 @@ class TemperatureScaling(Calibrator):
         rows: Calibration rows it was fitted on.
         nll_before: Their mean negative log-likelihood at temperature 1, in nats.
         nll_after: The same at the fitted temperature; never more than before.
+        prior: The strength of the prior it was fitted with; 0 is none.
     """
 
     temperature: float
     rows: int
     nll_before: float
     nll_after: float
+    prior: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0.0):
@@ -58,23 +60,28 @@ class TemperatureScaling(Calibrator):
         return logits / tensors["temperature"]
 
 
-def fit_temperature(logits: AnyArray, target: AnyArray) -> TemperatureScaling:
+def fit_temperature(logits: AnyArray, target: AnyArray, *, prior: float = 0.0) -> TemperatureScaling:
     r"""The temperature T that minimises the mean negative log-likelihood of softmax(logits / T).
 
-    The problem is convex in 1/T, so T is found by bisecting the sign of the derivative, which cannot diverge; it is
-    bounded to [0.05, 20], and T = 1 is returned unless the fit is better.
+    The problem is convex in 1/T, so T is found by Newton's steps inside a bracket, which cannot diverge; it is bounded
+    to [0.05, 20], and T = 1 is returned unless the fit is better.
+
+    Where few rows calibrate and nearly all of them are right, nothing stops T from falling to its bound. A `prior`
+    :math:`\lambda` does: it adds :math:`\lambda (1/T + \log T)` to the sum over rows of the negative log-likelihood, a
+    Gamma(1 + lambda, lambda) prior on 1/T with its mode at 1 (our choice). At lambda = 1 it is worth about one row.
 
     Args:
         logits: Scores before the softmax, `(rows, classes)`, torch or numpy, of rows the model was not trained on.
             Log-probabilities are logits too; probabilities are refused.
         target: Class numbers, integers `(rows,)`.
+        prior: The strength of the prior, at least 0; at 0 it is temperature scaling as published.
 
     Returns:
         A frozen callable logits -> logits, with the fit's numbers as fields.
 
     Raises:
-        ValueError: If the shapes do not fit, a logit is not finite, a class number is out of range, or the rows are
-            probabilities.
+        ValueError: If the shapes do not fit, a logit is not finite, a class number is out of range, the rows are
+            probabilities, or the prior is negative.
 
     Example:
         >>> logits = torch.tensor([[4.0, 0.0]]).repeat(4, 1)
@@ -85,8 +92,10 @@ def fit_temperature(logits: AnyArray, target: AnyArray) -> TemperatureScaling:
         Guo et al. 2017, arXiv 1706.04599, equation 9.
     """
     z, y = check_fit(logits, target)
-    temperature = best_temperature(z, y)
-    return TemperatureScaling(temperature, len(z), mean_nll(z, y).item(), mean_nll(z / temperature, y).item())
+    if not (math.isfinite(prior) and prior >= 0.0):
+        raise ValueError(f"prior must be a finite strength, at least 0; got {prior}")
+    temperature = best_temperature(z, y, prior)
+    return TemperatureScaling(temperature, len(z), mean_nll(z, y).item(), mean_nll(z / temperature, y).item(), prior)
 
 
 def at_bound_remarks(temperature: float) -> tuple[str, ...]:
@@ -97,8 +106,8 @@ def at_bound_remarks(temperature: float) -> tuple[str, ...]:
     return (f"the calibration rows set no limit to {way}: the temperature stopped at {temperature:g}",)
 
 
-def best_temperature(logits: Tensor, target: Tensor) -> float:
-    """The minimiser of `mean_nll(logits / T, target)` within `BOUNDS`; 1 if nothing there is better."""
+def best_temperature(logits: Tensor, target: Tensor, prior: float = 0.0) -> float:
+    """The minimiser of `mean_nll(logits / T, target)`, plus the prior's, within `BOUNDS`; 1 if nothing is better."""
     gap = logits - logits.gather(1, target[:, None])
 
     def shortfall(log_sharpness: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,7 +116,8 @@ def best_temperature(logits: Tensor, target: Tensor) -> float:
         probs = (gap * sharpness).softmax(1)
         mean = (probs * gap).sum(1)
         variance = (probs * gap.square()).sum(1) - mean.square()
-        return -mean.mean()[None], -sharpness * variance.mean()
+        weight = prior / len(logits)
+        return -mean.mean()[None] - weight * (1.0 - 1.0 / sharpness), -sharpness * variance.mean() - weight / sharpness
 
     high, low = (torch.full((1,), -math.log(bound), dtype=logits.dtype, device=logits.device) for bound in BOUNDS)
     temperature = min(max(math.exp(-falling_root(shortfall, low, high).item()), BOUNDS[0]), BOUNDS[1])
