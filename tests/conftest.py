@@ -1,8 +1,32 @@
-"""Settings of the whole suite."""
+"""Settings of the whole suite, and the command line as a stranger uses it."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 import torch
 
 # The tensors of tests are small: a second thread costs more than it gives, twice so on a busy machine.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Call the command line in an empty folder: (exit status, standard output, standard error)."""
+    from gence import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gence", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    return call

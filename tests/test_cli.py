@@ -12,26 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gence import cli
 from gence.losses import catalogue
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ("--labels-per-class", "4", "--seeds", "1", "--epochs", "1", "--workers", "1")
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line in an empty folder: (exit status, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gence", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr()
-        return int(stopped.value.code or 0), said.out, said.err
-
-    return call
 
 
 def test_compare_leaves_a_page_a_table_and_a_record_a_trial_and_prints_the_answer(run: Run, tmp_path: Path) -> None:

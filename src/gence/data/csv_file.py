@@ -29,15 +29,7 @@ def read_csv(path: Path, request: Request) -> LabelledData:
     Raises:
         InputError: If the file is not such a table, or the target is missing or not a column of it.
     """
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        header = stream.readline()
-        separator = next((mark for mark in ";\t" if mark in header and "," not in header), ",")
-        stream.seek(0)
-        names = next(csv.reader(stream, delimiter=separator, skipinitialspace=True), [])
-    # Pandas would rename the second one, and a second copy of the label would be learnt from.
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise InputError(f"{request.source}: several columns have the same name ({listing(twice)}); rename them")
+    separator, _ = read_header(path, request.source)
     # The target is looked up before the long reading, so that a slip is told at once.
     columns = [str(column) for column in _parse(path, separator, rows=0).columns]
     target = demand_target(request.target, columns, request.source)
@@ -47,6 +39,24 @@ def read_csv(path: Path, request: Request) -> LabelledData:
     ]
     frame = max(readings, key=lambda reading: reading.select_dtypes("number").shape[1])
     return table_data(frame, target, request)
+
+
+def read_header(path: Path, source: str) -> tuple[str, list[str]]:
+    """The separator of a comma-separated file and the names in its first line.
+
+    Raises:
+        InputError: If two columns have the same name; `source` is what the message calls the file.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        header = stream.readline()
+        separator = next((mark for mark in ";\t" if mark in header and "," not in header), ",")
+        stream.seek(0)
+        names = next(csv.reader(stream, delimiter=separator, skipinitialspace=True), [])
+    # Pandas would rename the second one, and a second copy of the label would be learnt from.
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise InputError(f"{source}: several columns have the same name ({listing(twice)}); rename them")
+    return separator, names
 
 
 def _parse(

@@ -1,66 +1,30 @@
-"""The command line: it reads flags, calls one function a command, and says how it went. No logic lives here."""
+"""The commands around a study: run one from flags or from a file, and draw its report."""
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
-try:
-    import typer
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from gence import __version__
-    from gence._errors import InputError
-    from gence.bench.records import Cell, load_study
-    from gence.bench.spec import Spec, parse_spec, read_spec
-    from gence.bench.stats import summarize
+from gence._errors import InputError
+from gence.bench.records import Cell, load_study
+from gence.bench.spec import Spec, parse_spec, read_spec
+from gence.cli.names import folder_name
+
+if TYPE_CHECKING:
     from gence.bench.study import Progress as StudyProgress
-    from gence.bench.study import run_study
-    from gence.report import answer_lines, write_csv, write_report
-except ModuleNotFoundError as error:
-    sys.exit(f"gence: the command line needs {error.name}; install it with: pip install 'gence[lab]'")
-
-app = typer.Typer(
-    help="Which training loss and which calibrator give honest probabilities on my data?",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-_screen = Console(stderr=True)
-
-# typer carries its own copy of click; the base of its public BadParameter is the error for everything mistyped.
-_UsageError: Any = typer.BadParameter.__base__
 
 _Out = Annotated[Path | None, typer.Option("--out", help="Folder for report, table and records.", show_default=False)]
 _Workers = Annotated[int | None, typer.Option("--workers", help="Worker processes.", show_default="one a core")]
 
 
-@app.callback(invoke_without_command=True)
-def _root(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
-    if version:
-        print(f"gence {__version__}")
-    elif context.invoked_subcommand is None:
-        print(context.get_help())
-
-
-@app.command()
 def compare(
     data: Annotated[
         str,
@@ -111,10 +75,9 @@ def compare(
     }
     if labels_per_class is not None:
         content["labels_per_class"] = [_budget(word) for word in _words(labels_per_class)]
-    _run(parse_spec(content, "compare"), out or Path(_folder_name(data)), workers)
+    _run(parse_spec(content, "compare"), out or folder_name(data.removeprefix("hf:")), workers)
 
 
-@app.command()
 def run(
     spec: Annotated[
         Path, typer.Argument(metavar="SPEC", help="A TOML file that describes a study.", show_default=False)
@@ -123,10 +86,9 @@ def run(
     workers: _Workers = None,
 ) -> None:
     """Run the study of a TOML file, or go on with it."""
-    _run(read_spec(spec), out or Path(f"gence-{spec.stem}"), workers)
+    _run(read_spec(spec), out or folder_name(spec), workers)
 
 
-@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a study.", show_default=False)],
 ) -> None:
@@ -134,33 +96,11 @@ def report(
     _report(folder)
 
 
-def main() -> NoReturn:
-    """Run the command line; bad input is one line on standard error and exit status 2."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a minus sign or a name gets a question mark, not a traceback.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except _UsageError as error:
-        _stop(error.format_message())
-    except InputError as error:
-        _stop(str(error))
-    except OSError as error:
-        # A full disk or a folder without permission: the system's own words are the clearest.
-        _stop(f"{error.filename or 'the study'}: {error.strerror or error}")
-    except MemoryError:
-        _stop("there is not enough memory for this; try fewer --workers, smaller images or fewer rows")
-    except typer.Abort:
-        sys.exit(130)
-
-
-def _stop(message: str) -> NoReturn:
-    print(f"gence: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
-
-
 def _run(spec: Spec, folder: Path, workers: int | None) -> None:
+    # Imported here and below, so that help and a typing error do not wait for scipy and matplotlib.
+    from gence.bench.study import run_study
+
+    screen = Console(stderr=True)
     command = shlex.join(["gence", *sys.argv[1:]])
     bar = Progress(
         TextColumn("{task.description}"),
@@ -169,7 +109,7 @@ def _run(spec: Spec, folder: Path, workers: int | None) -> None:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=_screen,
+        console=screen,
     )
     task = bar.add_task("reading the data", total=None, start=False)
 
@@ -182,7 +122,7 @@ def _run(spec: Spec, folder: Path, workers: int | None) -> None:
             bar.start_task(task)
         bar.update(task, description=name, total=progress.total, completed=progress.done)
 
-    if _screen.is_terminal:  # elsewhere a bar is drawn once, at its end
+    if screen.is_terminal:  # elsewhere a bar is drawn once, at its end
         bar.start()
     workers = os.cpu_count() or 1 if workers is None else workers
     try:
@@ -210,6 +150,9 @@ def _place(cell: Cell, spec: Spec, unit: str) -> str:
 
 
 def _report(folder: Path) -> None:
+    from gence.bench.stats import summarize
+    from gence.report import answer_lines, write_csv, write_report
+
     study = load_study(folder)
     if not study.records:
         raise InputError(f"{folder}: no trial has finished yet; run the study first")
@@ -236,12 +179,3 @@ def _number(word: str, expected: str) -> int:
     if not re.fullmatch(r"\d{1,9}", word):
         raise InputError(f"{expected}, separated by commas, are expected; got {word!r}")
     return int(word)
-
-
-def _folder_name(data: str) -> str:
-    name = Path(data.removeprefix("hf:").rstrip("/")).stem
-    return "gence-" + (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "study")
-
-
-if __name__ == "__main__":
-    main()
