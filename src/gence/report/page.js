@@ -1,12 +1,11 @@
 "use strict";
 (() => {
-  const table = document.getElementById("table");
-  if (table) {
+  for (const table of document.querySelectorAll("table.results")) {
     const body = table.tBodies[0];
     const rows = [...body.rows];
     const heads = [...table.tHead.rows[0].cells];
-    const filters = [...document.querySelectorAll("[data-filter]")];
-    const count = document.getElementById("count");
+    const box = table.closest("section").querySelector(".filters");
+    const filters = box ? [...box.querySelectorAll("[data-filter]")] : [];
 
     const compare = (a, b) => {
       const [x, y] = [Number(a), Number(b)];
@@ -29,7 +28,7 @@
         row.hidden = filters.some((select) => select.value !== "" && row.dataset[select.dataset.filter] !== select.value);
         shown += row.hidden ? 0 : 1;
       }
-      count.textContent = `${shown} of ${rows.length} rows`;
+      box.querySelector("output").textContent = `${shown} of ${rows.length} rows`;
     };
 
     heads.forEach((head, column) => {
@@ -49,8 +48,10 @@
       select.value = start ? start.value : "";
       select.addEventListener("change", filter);
     }
-    document.querySelector(".filters").hidden = false;
-    filter();
+    if (box) {
+      box.hidden = false;
+      filter();
+    }
   }
 
   const buttons = [...document.querySelectorAll("[data-show]")];

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
-
 from gence.bench.records import Budget, Setting, Study, Summary
-from gence.bench.records.store import write_atomically
 from gence.report.answer import small_print, verdicts
 from gence.report.charts import (
     Grid,
@@ -25,6 +18,7 @@ from gence.report.charts import (
     reliability_rows,
 )
 from gence.report.columns import COLUMN, COLUMNS, spread
+from gence.report.document import write_document
 from gence.report.names import budget_label, calibrator_label, looks, loss_label, setting_labels, varied
 from gence.report.provenance import dates, first_data, items, provenance, seeds
 from gence.report.reliability import FEW, shown_calibrators
@@ -45,26 +39,14 @@ def write_report(study: Study, summary: Summary, out: Path) -> Path:
     Returns:
         The file. It replaces an older one whole or not at all, and loads nothing: no network, no other file.
     """
-    environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("page.html.j2").render(_context(study, summary))
-    path = out / "report.html"
-    write_atomically(path, page.encode())
-    return path
+    return write_document("page.html.j2", _context(study, summary), out / "report.html")
 
 
 def _context(study: Study, summary: Summary) -> dict[str, Any]:
     grid = _grid(study, summary)
     data = first_data(study)
-    script = _asset("page.js")
     spoken_of = contenders(summary.answers[-1]) if summary.answers else []
     return {
-        "style": Markup(_asset("page.css")),
-        "script": Markup(script),
-        # Names from data are escaped; should one slip through all the same, the browser still refuses to run it.
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "svg": Markup,
         "study": study,
         "grid": grid,
         "title": str(data.get("name") or next((row.data for row in summary.rows), "no data yet")),
@@ -140,7 +122,3 @@ def _plural(word: str, count: int) -> str:
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
-
-
-def _asset(name: str) -> str:
-    return files("gence.report").joinpath(name).read_text(encoding="utf-8")

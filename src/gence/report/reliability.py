@@ -65,7 +65,7 @@ def reliability_diagram(name: str, row: SummaryRow, look: Look) -> str:
         top.xaxis.set_major_formatter(NullFormatter())
         tallest = max(counts, default=0)
         bottom.set_ylim(0, max(tallest, 1))
-        bottom.set_yticks([0, tallest], ["0", _short(tallest)])
+        bottom.set_yticks([0, tallest], ["0", short_count(tallest)])
         top.set_ylabel("accuracy", fontsize=9, color=MUTED, labelpad=2)
         bottom.set_ylabel("rows", fontsize=9, color=MUTED, labelpad=2)
         bottom.set_xlabel("confidence", fontsize=9, color=MUTED, labelpad=1)
@@ -77,10 +77,10 @@ def reliability_diagram(name: str, row: SummaryRow, look: Look) -> str:
     return draw(name, label, (200.0, 220.0), paint)
 
 
-def _short(count: int) -> str:
+def short_count(count: int) -> str:
     """A count in at most four characters, as there is no room for more.
 
-    >>> _short(950), _short(12345), _short(2_000_000)
+    >>> short_count(950), short_count(12345), short_count(2_000_000)
     ('950', '12k', '2M')
     """
     if count < 1000:
