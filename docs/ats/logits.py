@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from nets import NETS, SPEC, trained_net
-from nets import names as net_names
 
 from gence.data import load
 from gence.data.corruptions import SEVERITIES, corrupt, names
@@ -34,16 +33,15 @@ def read(out: Path, net: str, name: str = "clean", severity: int = 0) -> tuple[t
 
 def main(data_root: Path, out: Path, *nets: str) -> None:
     (out / "logits").mkdir(parents=True, exist_ok=True)
-    for net in nets or net_names():
-        data_name, loss = net.rsplit("-", 1)
-        data = load(str(data_root / NETS["data"][data_name]))
-        model, standardize = trained_net(data, loss, out / f"{net}.npz")
+    for net in nets or NETS:
+        data = load(str(data_root / NETS[net]["data"]))
+        model, standardize = trained_net(net, data, out)
         images, labels = data.inputs[data.test_rows], data.labels[data.test_rows]
         for name, severity in CONDITIONS:
             file = logits_file(out, net, name, severity)
             if file.exists():
                 continue
-            shown = images if name == "clean" else corrupt(images, name, severity, seed=SPEC["nets"]["seed"])
+            shown = images if name == "clean" else corrupt(images, name, severity, seed=SPEC["seed"])
             logits = predict(model, torch.from_numpy(standardize(shown))).numpy()
             partial = file.with_name("partial-" + file.name)
             np.savez(partial, logits=logits, labels=labels)

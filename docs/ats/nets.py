@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,45 +20,41 @@ from gence.models import build
 from gence.training import Recipe, train
 
 SPEC = tomllib.loads((Path(__file__).parent / "spec.toml").read_text())
-NETS = SPEC["nets"]
+NETS: dict[str, dict[str, Any]] = {net["name"]: net for net in SPEC["nets"]}
 
 
-def names() -> list[str]:
-    """The nets of the spec, as `data-loss`."""
-    return [f"{data}-{loss}" for data in NETS["data"] for loss in NETS["losses"]]
-
-
-def train_rows(data: LabelledData) -> np.ndarray:
-    """The rows of the source's own training split that the nets are trained on."""
+def train_rows(data: LabelledData, count: int) -> np.ndarray:
+    """The rows of the source's own training split that a net is trained on."""
     assert data.test_rows is not None
     own = np.setdiff1d(np.arange(len(data.labels)), data.test_rows)
-    return np.random.default_rng(NETS["seed"]).permutation(own)[: NETS["train_rows"]]
+    return np.random.default_rng(SPEC["seed"]).permutation(own)[:count]
 
 
-def trained_net(data: LabelledData, loss: str, file: Path) -> tuple[torch.nn.Module, Standardize]:
-    """The net of `file`, or a newly trained one that is then kept there; in evaluation mode, with its preprocessing."""
-    rows = train_rows(data)
+def trained_net(name: str, data: LabelledData, out: Path) -> tuple[torch.nn.Module, Standardize]:
+    """The net kept in `out`, or a newly trained one that is then kept; in evaluation mode, with its preprocessing."""
+    net, seed = NETS[name], SPEC["seed"]
+    rows = train_rows(data, net["train_rows"])
     standardize = fit_standardize(data.kind, data.inputs[rows])
-    net = build(NETS["model"], data.inputs.shape[1:], data.num_classes, seed=NETS["seed"])
+    model = build(SPEC["model"], data.inputs.shape[1:], data.num_classes, seed=seed)
+    file = out / f"{name}.npz"
     if file.exists():
         with np.load(file, allow_pickle=False) as weights:
-            net.load_state_dict({name: torch.from_numpy(weights[name]) for name in weights.files})
-        return net.eval(), standardize
-    recipe = Recipe(epochs=NETS["epochs"], batch_size=NETS["batch_size"])
+            model.load_state_dict({key: torch.from_numpy(weights[key]) for key in weights.files})
+        return model.eval(), standardize
+    recipe = Recipe(epochs=net["epochs"], batch_size=SPEC["batch_size"])
     inputs, target = torch.from_numpy(standardize(data.inputs[rows])), torch.from_numpy(data.labels[rows])
-    train(net, inputs, target, losses.build(loss, num_classes=data.num_classes), recipe, seed=NETS["seed"])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name("partial-" + file.name)
-    np.savez(partial, **{name: value.numpy() for name, value in net.state_dict().items()})
+    train(model, inputs, target, losses.build(net["loss"], num_classes=data.num_classes), recipe, seed=seed)
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f"partial-{name}.npz"
+    np.savez(partial, **{key: value.numpy() for key, value in model.state_dict().items()})
     partial.rename(file)
-    return net, standardize
+    return model, standardize
 
 
-def main(data_root: Path, out: Path, *nets: str) -> None:
-    for net in nets or names():
-        data, loss = net.rsplit("-", 1)
-        trained_net(load(str(data_root / NETS["data"][data])), loss, out / f"{net}.npz")
-        print(f"{net}: done", flush=True)
+def main(data_root: Path, out: Path, *names: str) -> None:
+    for name in names or NETS:
+        trained_net(name, load(str(data_root / NETS[name]["data"])), out)
+        print(f"{name}: done", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ METHODS = {"temperature": "one temperature", "ats": "ATS"}
 def run(out: Path) -> None:
     """Fit on one half of the corruptions, measure on clean rows and on the other half, and the reverse."""
     from logits import CONDITIONS, read
-    from nets import SPEC, names
+    from nets import NETS, SPEC
     from splits import split
 
     shift, rows = SPEC["shift"], []
     first, second = shift["halves"]
     assert sorted(first + second) == sorted({name for name, _ in CONDITIONS} - {"clean"})
-    for net in names():
+    for net in NETS:
         logits = {place: read(out, net, *place) for place in CONDITIONS}
         for seed in range(SPEC["splits"]["seeds"]):
             fit, test = split(len(logits["clean", 0][0]), shift["calibration_rows"], seed)

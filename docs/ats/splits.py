@@ -58,12 +58,12 @@ def split(rows: int, calibration_rows: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def _problems(out: Path) -> Iterator[tuple[str, str, Tensor, Tensor]]:
     from logits import read
-    from nets import SPEC, names
+    from nets import NETS, SPEC
 
-    for net in names():
+    for net in NETS:
         logits, labels = read(out, net)
         yield net, "real", logits, labels
-        drawn = confidence_dependent(logits, **SPEC["splits"]["confidence_dependent"], seed=SPEC["nets"]["seed"])
+        drawn = confidence_dependent(logits, **SPEC["splits"]["confidence_dependent"], seed=SPEC["seed"])
         yield net, "confidence-dependent", logits, drawn
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gence.calibration import AdaptiveTemperatureScaling, fit_adaptive_temperature, fit_temperature
+from gence.calibration.adaptive import _choice
 from gence.calibration.pieces import fit_pieces
 from gence.metrics import expected_calibration_error
 
@@ -124,18 +125,41 @@ def test_a_fall_back_onto_a_bound_is_remarked_twice() -> None:
     )
 
 
-def test_the_choice_is_the_candidate_with_the_lowest_cross_validated_nll() -> None:
-    ats = fit_adaptive_temperature(*many_temperatures(1000))
-    scores = {(bins, shrinkage): nll for bins, shrinkage, nll in ats.cross_validated_nll}
-    assert len(scores) == 1 + 4 * 3
-    assert (ats.bins, ats.shrinkage) == min(scores, key=lambda candidate: scores[candidate])
-    assert len(ats.knots) == ats.bins
+def test_the_choice_is_the_most_shrunken_candidate_within_a_standard_error_of_the_best() -> None:
+    candidates = ((0, 0.0), (3, 30.0), (5, 30.0), (3, 300.0), (5, 300.0))
+
+    def chosen(*means: float, spread: float = 0.0) -> tuple[int, float]:
+        noise = spread * torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(50)[:, None]
+        # Every candidate but the best one swings, so that the differences have that spread.
+        swings = torch.tensor([m > min(means[1:]) for m in means], dtype=torch.float64)
+        return candidates[_choice(torch.tensor(means, dtype=torch.float64) + noise * swings, candidates)]
+
+    assert chosen(2.0, 1.0, 1.1, 1.2, 1.3) == (3, 30.0)
+    assert chosen(2.0, 1.0, 1.1, 1.2, 1.3, spread=2.5) == (3, 300.0)  # error 0.25: 1.2 is within, 1.3 is not
+    assert chosen(2.0, 1.0, 1.1, 1.2, 1.15, spread=2.5) == (5, 300.0)
+    assert chosen(1.1, 1.0, 1.1, 1.2, 1.3, spread=2.5) == (0, 0.0)  # the shrunken one is worse than no pieces
+    assert chosen(1.0, 1.0, 1.0, 1.0, 1.0) == (0, 0.0)
+
+
+def test_every_candidate_is_scored_on_rows_it_was_not_fitted_on() -> None:
+    logits, target = many_temperatures(300)
+    ats = fit_adaptive_temperature(logits, target, bins=(3,), shrinkage=(30.0,), folds=3)
+    fold = torch.randperm(300, generator=torch.Generator().manual_seed(0)) % 3
+    for bins, shrinkage, nll in ats.cross_validated_nll:
+        total = 0.0
+        for k in range(3):
+            train, test = (logits[fold != k], target[fold != k]), (logits[fold == k], target[fold == k])
+            fit = fit_temperature(*train)
+            if bins:
+                fit = fit_adaptive_temperature(*train, bins=(bins,), shrinkage=(shrinkage,), fallback=False)
+            total += torch.nn.functional.cross_entropy(fit(test[0]), test[1], reduction="sum").item()
+        assert nll == pytest.approx(total / 300, rel=1e-9)
+    assert len(fit_adaptive_temperature(logits, target).cross_validated_nll) == 1 + 3 * 4  # 20 bins need 400 rows
 
 
 def test_pieces_that_fit_all_rows_together_worse_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, target = many_temperatures(400)
-    crossed = [(0, 0.0, 2.0), (3, 0.0, 1.0)]
-    monkeypatch.setattr("gence.calibration.adaptive._cross_validate", lambda *_: tuple(crossed))
+    monkeypatch.setattr("gence.calibration.adaptive._choice", lambda losses, candidates: 1)
     assert not fit_adaptive_temperature(logits, target).fell_back
     monkeypatch.setattr("gence.calibration.pieces.BOUNDS", (19.0, 20.0))  # pieces that soften everything away
     ats = fit_adaptive_temperature(logits, target)
