@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-FOUNDATION = frozenset({"_arrays", "_errors"})
+FOUNDATION = frozenset({"_arrays", "_errors", "_files"})
 """Top-level modules below every part: they import nothing of gence, and everybody may import them."""
 
 ALLOWED: dict[str, frozenset[str]] = {
     "_arrays": frozenset(),
     "_errors": frozenset(),
+    "_files": frozenset(),
     "kernels": frozenset(),
     "metrics": frozenset(),
     "losses": frozenset({"kernels"}),
@@ -30,6 +31,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 OUTSIDE: dict[str, frozenset[str]] = {
     "_arrays": frozenset({"torch", "numpy"}),
     "_errors": frozenset(),
+    "_files": frozenset(),
     "kernels": frozenset({"torch", "triton"}),
     "metrics": frozenset({"torch", "numpy"}),
     "losses": frozenset({"torch"}),

@@ -1,6 +1,6 @@
 """ATS fitted on calibration rows pooled with corrupted copies, tested on corruptions that it was not fitted on.
 
-python docs/ats/shift.py OUT           # fits and measures the logits of logits.py; writes shift.csv beside this file
+python docs/ats/shift.py OUT [NET ...] # fits and measures the logits of logits.py; writes shift.csv beside this file
 python docs/ats/shift.py               # prints the table of docs/ats.md from it
 python docs/ats/shift.py FIGURE.svg    # draws what clean rows pay for shifted ones
 """
@@ -10,8 +10,11 @@ from __future__ import annotations
 import csv
 import sys
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
+import torch
+from parts import Row, measure_nets
 from torch import Tensor
 
 from gence.bench.stats import estimate
@@ -22,48 +25,46 @@ HERE = Path(__file__).parent
 METHODS = {"temperature": "one temperature", "ats": "ATS"}
 
 
-def run(out: Path) -> None:
+def run(out: Path, *nets: str) -> None:
     """Fit on one half of the corruptions, measure on clean rows and on the other half, and the reverse."""
+    from nets import SPEC
+
+    measure_nets("shift", out / "measured", SPEC["shift"]["nets"], nets or SPEC["shift"]["nets"], partial(_shift, out))
+
+
+def _shift(out: Path, net: str) -> list[Row]:
     from logits import CONDITIONS, read
-    from nets import NETS, SPEC
+    from nets import SPEC
     from splits import split
 
     shift, rows = SPEC["shift"], []
     first, second = shift["halves"]
     assert sorted(first + second) == sorted({name for name, _ in CONDITIONS} - {"clean"})
-    for net in NETS:
-        logits = {place: read(out, net, *place) for place in CONDITIONS}
-        for seed in range(SPEC["splits"]["seeds"]):
-            fit, test = split(len(logits["clean", 0][0]), shift["calibration_rows"], seed)
-            for half in (0, 1):
-                unseen = [place for place in CONDITIONS if place[0] in shift["halves"][1 - half]]
-                for mix in shift["mixes"]:
-                    places = [(name, severity) for name in shift["halves"][half] for severity in mix]
-                    sets = [(logits[p][0][fit], logits[p][1][fit]) for p in places]
-                    clean_fit = (logits["clean", 0][0][fit], logits["clean", 0][1][fit])
-                    for method in METHODS:
-                        calibrator = _fit(method, clean_fit, sets)
-                        ece = {p: _ece(calibrator, *logits[p], test) for p in [("clean", 0), *unseen]}
-                        shifted = [ece[p] for p in unseen]
-                        rows.append(
-                            {
-                                "net": net, "seed": seed, "half": half, "method": method,
-                                "severities": " ".join(map(str, mix)) or "none",
-                                "clean_ece": ece["clean", 0], "shifted_ece": sum(shifted) / len(shifted),
-                            }
-                        )  # fmt: skip
-        print(f"{net}: done", flush=True)
-    with open(HERE / "shift.csv", "w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    logits = {place: read(out, net, *place) for place in CONDITIONS}
+    clean = logits["clean", 0]
+    for seed in range(SPEC["splits"]["seeds"]):
+        fit, test = split(len(clean[0]), shift["calibration_rows"], seed)
+        for half in (0, 1):
+            unseen = [place for place in CONDITIONS if place[0] in shift["halves"][1 - half]]
+            for mix in shift["mixes"]:
+                places = [(name, severity) for name in shift["halves"][half] for severity in mix]
+                sets = [(logits[place][0][fit], logits[place][1][fit]) for place in places]
+                for method in METHODS:
+                    calibrator = _fit(method, (clean[0][fit], clean[1][fit]), sets)
+                    shifted = [_ece(calibrator, *logits[place], test) for place in unseen]
+                    rows.append(
+                        {
+                            "net": net, "seed": seed, "half": half, "method": method,
+                            "severities": " ".join(map(str, mix)) or "none",
+                            "clean_ece": _ece(calibrator, *clean, test), "shifted_ece": sum(shifted) / len(shifted),
+                        }
+                    )  # fmt: skip
+    return rows
 
 
 def _fit(method: str, clean: tuple[Tensor, Tensor], sets: list[tuple[Tensor, Tensor]]) -> Calibrator:
     if method == "ats":
         return fit_adaptive_temperature(*clean, shifted=sets)
-    import torch
-
     return fit_temperature(torch.cat([clean[0], *(z for z, _ in sets)]), torch.cat([clean[1], *(y for _, y in sets)]))
 
 
@@ -147,4 +148,4 @@ if __name__ == "__main__":
     elif sys.argv[1].endswith(".svg"):
         figure(HERE / "shift.csv", Path(sys.argv[1]))
     else:
-        run(Path(sys.argv[1]))
+        run(Path(sys.argv[1]), *sys.argv[2:])

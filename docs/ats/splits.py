@@ -1,6 +1,6 @@
 """ATS against one temperature on splits of real logits, and how much its bins and shrinkage matter.
 
-python docs/ats/splits.py OUT             # fits and measures; writes splits.csv and sensitivity.csv beside this file
+python docs/ats/splits.py OUT [NET ...]   # fits and measures; writes splits.csv and sensitivity.csv beside this file
 python docs/ats/splits.py                 # prints the tables of docs/ats.md from them
 python docs/ats/splits.py FIGURE.svg      # draws the sensitivity
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from parts import Row, measure_nets
 from torch import Tensor
 
 from gence.bench.stats import estimate
@@ -56,54 +57,53 @@ def split(rows: int, calibration_rows: int, seed: int) -> tuple[Tensor, Tensor]:
     return order[:calibration_rows], order[calibration_rows:]
 
 
-def _problems(out: Path) -> Iterator[tuple[str, str, Tensor, Tensor]]:
-    from logits import read
-    from nets import NETS, SPEC
+def run(out: Path, *nets: str) -> None:
+    """Fit and measure everything for the logits in `out`."""
+    from nets import NETS
 
-    for net in NETS:
-        logits, labels = read(out, net)
-        yield net, "real", logits, labels
-        drawn = confidence_dependent(logits, **SPEC["splits"]["confidence_dependent"], seed=SPEC["seed"])
-        yield net, "confidence-dependent", logits, drawn
+    names = list(NETS)
+    measure_nets("splits", out / "measured", names, nets or names, lambda net: _splits(out, net))
+    measure_nets("sensitivity", out / "measured", names, nets or names, lambda net: _sensitivity(out, net))
 
 
-def run(out: Path) -> None:
-    """Fit and measure everything, and write the two tables."""
+def _splits(out: Path, net: str) -> list[Row]:
+    from logits import read as read_logits
     from nets import SPEC
 
-    rows, sensitivity = [], []
-    seeds = range(SPEC["splits"]["seeds"])
-    for net, problem, logits, labels in _problems(out):
+    logits, real = read_logits(out, net)
+    drawn = confidence_dependent(logits, **SPEC["splits"]["confidence_dependent"], seed=SPEC["seed"])
+    rows: list[Row] = []
+    for problem, labels in (("real", real), ("confidence-dependent", drawn)):
         for count in SPEC["splits"]["calibration_rows"]:
-            for seed in seeds:
+            for seed in range(SPEC["splits"]["seeds"]):
                 fit, test = split(len(logits), count, seed)
                 place = {"net": net, "problem": problem, "calibration_rows": count, "seed": seed}
                 for name, method in METHODS.items():
                     calibrator = method(logits[fit], labels[fit])
-                    pieces = getattr(calibrator, "bins", 0)
-                    rows.append(
-                        {**place, "method": name, "pieces": pieces, **measure(calibrator, logits[test], labels[test])}
-                    )
-                if problem == "real":
-                    for bins in SPEC["sensitivity"]["bins"]:
-                        for kappa in SPEC["sensitivity"]["shrinkage"]:
-                            if count * 4 // 5 < 20 * bins:
-                                continue
-                            calibrator = fit_adaptive_temperature(
-                                logits[fit], labels[fit], bins=(bins,), shrinkage=(kappa,), fallback=False
-                            )
-                            measured = measure(calibrator, logits[test], labels[test])
-                            sensitivity.append({**place, "bins": bins, "shrinkage": kappa, **measured})
-            print(f"{net}, {problem}, {count} rows: done", flush=True)
-    _write(HERE / "splits.csv", rows)
-    _write(HERE / "sensitivity.csv", sensitivity)
+                    pieces = len(getattr(calibrator, "knots", ()))
+                    measured = measure(calibrator, logits[test], labels[test])
+                    rows.append({**place, "method": name, "pieces": pieces, **measured})
+    return rows
 
 
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
-    with open(path, "w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+def _sensitivity(out: Path, net: str) -> list[Row]:
+    from logits import read as read_logits
+    from nets import SPEC
+
+    logits, labels = read_logits(out, net)
+    rows: list[Row] = []
+    for count in SPEC["sensitivity"]["calibration_rows"]:
+        for seed in range(SPEC["splits"]["seeds"]):
+            fit, test = split(len(logits), count, seed)
+            for bins in SPEC["sensitivity"]["bins"]:
+                for kappa in SPEC["sensitivity"]["shrinkage"]:
+                    if count * 4 // 5 < 20 * bins:
+                        continue
+                    settings = {"bins": (bins,), "shrinkage": (kappa,), "fallback": False}
+                    calibrator = fit_adaptive_temperature(logits[fit], labels[fit], **settings)
+                    place = {"net": net, "calibration_rows": count, "seed": seed, "bins": bins, "shrinkage": kappa}
+                    rows.append({**place, **measure(calibrator, logits[test], labels[test])})
+    return rows
 
 
 def table(path: Path, problem: str) -> str:
@@ -210,4 +210,4 @@ if __name__ == "__main__":
     elif sys.argv[1].endswith(".svg"):
         figure(HERE / "sensitivity.csv", HERE / "splits.csv", Path(sys.argv[1]))
     else:
-        run(Path(sys.argv[1]))
+        run(Path(sys.argv[1]), *sys.argv[2:])

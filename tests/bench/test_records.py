@@ -52,19 +52,6 @@ def test_records_of_other_trials_in_the_folder_are_not_the_study_s(written: tupl
     assert len(load_study(path.parent.parent).records) == 1
 
 
-def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("before")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store.os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        store.write_atomically(tmp_path / "file", b"after")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_text() == "before"
-
-
 def test_the_logits_are_on_disk_before_the_record_is(
     written: tuple[Path, TrialRecord], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

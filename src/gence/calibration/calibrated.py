@@ -15,9 +15,9 @@ class Calibrated(nn.Module):
     """A model whose output is calibrated probabilities.
 
     The calibrators' numbers are buffers: they are in the `state_dict`, move with the module, and go with it into
-    `torch.export` and ONNX, where the number of rows may stay free (`dynamic_shapes=(({0: "rows"},),)` for a model of
-    one argument). They are float64, and stay it when the module is cast, by `half()` for instance; so is the
-    arithmetic, and the device must have float64.
+    `torch.export` and ONNX, where the number of rows may stay free: for a model of one argument with
+    `dynamic_shapes=(({0: torch.export.Dim.DYNAMIC},),)`. They are float64, and stay it when the module is cast, by
+    `half()` for instance; so is the arithmetic, and the device must have float64.
 
     Args:
         model: Gives logits, `(rows, classes)`. Its mode, `train` or `eval`, is left as it is.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gence._errors import InputError
+from gence._files import write_atomically
 from gence.calibration.calibrator import Calibrator
 from gence.calibration.catalogue import CATALOGUE
 from gence.calibration.prior_shift import PriorShift
@@ -49,7 +48,7 @@ def save(calibrator: Calibrator, path: str | Path) -> Path:
     if kind is None or not is_dataclass(calibrator):
         raise TypeError(f"a fitted calibrator of gence is expected; got {type(calibrator).__name__}")
     values = {f.name: getattr(calibrator, f.name) for f in fields(calibrator)}
-    _put(path, (_safetensors_of if _is_safetensors(path) else _json_of)(kind, values))
+    write_atomically(path, (_safetensors_of if _is_safetensors(path) else _json_of)(kind, values))
     return path
 
 
@@ -165,16 +164,3 @@ def _restored(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_restored(v) for v in value)
     return float(value["float"]) if isinstance(value, dict) else value
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader, or a run after a power cut, sees all of it or none of it."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gence._files import write_atomically
 from gence.audit.records import TRIAL_METRICS, Audit, Estimate, audit_json
-from gence.bench.records.store import write_atomically
 from gence.report.audit_columns import AUDIT_COLUMN, AUDIT_COLUMNS, DASH, ends, percent, points
 from gence.report.audit_figures import change_charts, coverage_chart, reliability_chart
 from gence.report.audit_words import range_words, slices_sentence, verdict

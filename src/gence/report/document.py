@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from gence.bench.records.store import write_atomically
+from gence._files import write_atomically
 
 
 def write_document(template: str, context: dict[str, Any], path: Path) -> Path:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gence._files import write_atomically
 from gence.bench.records import METRICS, Setting, Study, Summary, SummaryRow
-from gence.bench.records.store import write_atomically
 from gence.report.columns import COLUMNS, Column, spread
 from gence.report.names import calibrator_label, loss_label
 

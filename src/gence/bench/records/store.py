@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from gence._errors import InputError
+from gence._files import write_atomically
 from gence.bench.records.trial import RECORD_VERSION, Cell, TrialRecord
 
 _SPEC = "study.json"
@@ -36,20 +35,6 @@ class Study:
     spec: dict[str, Any]
     expected: int
     records: tuple[TrialRecord, ...]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader, or a run after a power cut, sees all of it or none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def record_path(folder: Path, cell: Cell, key: str) -> Path:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gence._errors import InputError
+from gence._files import whole_or_nothing
 from gence.data.wording import listing
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ def write_probabilities(
     path = Path(path).expanduser()
     check_out(path, source)
     write = _WRITERS[path.suffix.lower()]
-    with _whole_or_nothing(path) as temporary:
+    with whole_or_nothing(path) as temporary:
         write(temporary, probs, class_names, labels)
     return path
 
@@ -56,17 +54,6 @@ def check_out(path: str | Path, source: str | Path | None = None) -> None:
         raise InputError(f"{path}: probabilities are written to files that end in {listing(_WRITERS)}; give one such")
     if source is not None and path.resolve() == Path(source).expanduser().resolve():
         raise InputError(f"{path}: the predictions are read from this file; give another one to write to")
-
-
-@contextmanager
-def _whole_or_nothing(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_npz(path: Path, probs: np.ndarray, class_names: Sequence[str], labels: np.ndarray | None) -> None:
