@@ -27,7 +27,6 @@ METHODS: dict[str, Callable[[Tensor, Tensor], Calibrator]] = {
     "none": lambda logits, target: Uncalibrated(),
     "temperature": fit_temperature,
     "ats": fit_adaptive_temperature,
-    "ats monotone": lambda logits, target: fit_adaptive_temperature(logits, target, monotone=True),
 }
 MEASURES = ("ece", "ece_mass", "nll", "changed")
 
@@ -115,7 +114,6 @@ def table(path: Path, problem: str) -> str:
         "ECE % none",
         "one T",
         "ATS",
-        "monotone",
         "ATS / one T",
         "NLL one T",
         "ATS \N{MINUS SIGN} one T",
