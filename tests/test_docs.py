@@ -86,6 +86,21 @@ def test_the_tables_of_the_batch_size_study_are_what_their_script_gives(classes:
     assert given in (ROOT / "docs/batch-size.md").read_text()
 
 
+@pytest.mark.parametrize("problem", ["real", "confidence-dependent"])
+def test_the_tables_of_the_ats_study_are_what_their_script_gives(problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs/ats"))
+    given = table("ats/splits.py", ROOT / "docs/ats/splits.csv", problem)
+    assert len(given.splitlines()) == 2 + (6 + 1) * 3
+    assert given in (ROOT / "docs/ats.md").read_text()
+
+
+def test_the_table_of_the_shift_study_is_what_its_script_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs/ats"))
+    given = table("ats/shift.py", ROOT / "docs/ats/shift.csv")
+    assert len(given.splitlines()) == 2 + 4 * 9
+    assert given in (ROOT / "docs/ats.md").read_text()
+
+
 def test_a_table_is_printed_as_it_is_given() -> None:
     script, results = ROOT / "docs/first-results/table.py", ROOT / "docs/first-results/digits.csv"
     printed = subprocess.run([sys.executable, script, results], capture_output=True, text=True, check=True).stdout

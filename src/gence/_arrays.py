@@ -26,7 +26,7 @@ def class_numbers(target: Tensor | np.ndarray, scores: Tensor, name: str) -> Ten
         raise ValueError(f"target must hold one class number a row, shape ({rows},); got shape {tuple(target.shape)}")
     if target.is_floating_point() or target.dtype == torch.bool:
         raise ValueError(f"target must hold class numbers as integers; got {target.dtype}")
-    target = target.to(torch.int64)
+    target = target.to(scores.device, torch.int64)
     if not bool(((target >= 0) & (target < classes)).all()):
         raise ValueError(
             f"target must lie in 0..{classes - 1} for {classes} columns of {name}; "

@@ -51,6 +51,11 @@ def test_interpolation_agrees_with_numpy() -> None:
     np.testing.assert_allclose(calibrator.temperature_of(x).numpy(), expected, rtol=1e-12)
 
 
+def test_knots_that_only_float64_tells_apart_are_interpolated_in_it() -> None:
+    ats = fitted(knots=(1 - 3.4e-10, 1 - 8.7e-11), temperatures=(7.0, 5.0))
+    assert ats.temperature_of(torch.tensor([0.9, 1.0])).tolist() == pytest.approx([7.0, 5.0])
+
+
 def test_one_knot_or_none_is_one_temperature() -> None:
     logits, _ = one_temperature(20)
     for calibrator in (
@@ -121,7 +126,8 @@ def test_a_fall_back_onto_a_bound_is_remarked_twice() -> None:
     ats = fit_adaptive_temperature(4 * torch.eye(3).repeat(5, 1), torch.arange(3).repeat(5))
     assert ats.remarks == (
         "too few calibration rows for pieces: it is one temperature",
-        "the calibration rows set no limit to sharpening: the temperature stopped at 0.05",
+        "the temperature stopped at its bound, 0.05: the calibration rows set no limit to sharpening, or the logits are "
+        "on an unusual scale and should be multiplied by a constant first",
     )
 
 

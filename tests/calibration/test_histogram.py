@@ -88,6 +88,27 @@ def test_equal_probabilities_are_never_parted() -> None:
     assert saturated(1e4 * z).isfinite().all()
 
 
+@pytest.mark.parametrize("rows", [40, 41, 57, 200])
+def test_distinct_values_with_enough_rows_have_a_bin_each_wherever_the_cuts_fall(rows: int) -> None:
+    values = torch.tensor([0.1, 0.4, 0.6, 0.95], dtype=torch.float64)
+    stated = values[torch.arange(rows) % 4]
+    fitted = fit_histogram_binning(torch.stack([stated, 1 - stated], 1).log(), torch.arange(rows) % 2, bins=8)
+    assert [len(edges) for edges in fitted.edges] == [3, 3]
+
+
+def test_saturated_logits_keep_their_predictions() -> None:
+    predicted = torch.arange(300) % 3
+    z = 50.0 * torch.nn.functional.one_hot(predicted, 3).double()
+    target = torch.where(torch.arange(300) % 8 == 0, (predicted + 1) % 3, predicted)
+    assert torch.equal(fit_histogram_binning(z, target)(z).argmax(1), predicted)
+
+
+def test_a_row_that_is_no_number_stays_none() -> None:
+    fitted = fit_histogram_binning(torch.randn(50, 3), torch.arange(50) % 3)
+    after = fitted(torch.tensor([[math.nan, 0.0, 1.0], [math.inf, 0.0, 1.0], [0.0, 1.0, 2.0]]))
+    assert after.isnan().any(1).tolist() == [True, True, False]
+
+
 def test_probabilities_0_and_1_fall_in_the_first_and_the_last_bin() -> None:
     edges = torch.tensor([[0.25, 0.5, 0.75]] * 2, dtype=torch.float64)
     values = torch.tensor([[0.0, 1.0], [0.25, 0.75], [0.26, 0.76]], dtype=torch.float64)

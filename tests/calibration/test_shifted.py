@@ -59,6 +59,11 @@ def test_copies_of_a_row_share_its_fold() -> None:
     assert copies.cross_validated_nll[0][2] == pytest.approx(alone.cross_validated_nll[0][2], abs=1e-9)
 
 
+def test_a_single_set_that_was_not_put_into_a_list_is_told_how() -> None:
+    with pytest.raises(ValueError, match=r"a sequence of pairs.*got Tensor at place 0: a single set is shifted=\[\("):
+        fit_adaptive_temperature(*rows(50, 0.0), shifted=rows(50, 0.5))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("shifted", "message"),
     [

@@ -97,3 +97,12 @@ def test_it_is_never_worse_than_no_calibration_on_its_own_rows() -> None:
 def test_a_temperature_must_be_positive() -> None:
     with pytest.raises(ValueError, match="temperature must be a positive finite number; got -1"):
         TemperatureScaling(-1.0, 1, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("cast", ["half", "bfloat16"])
+def test_probabilities_are_refused_in_half_precision_and_rounded_too(cast: str) -> None:
+    logits, target = logits_and_target(40)
+    probs = logits.softmax(1)
+    for given in (getattr(probs, cast)(), (1000 * probs).round() / 1000):
+        with pytest.raises(ValueError, match="these rows are probabilities"):
+            fit_temperature(given, target)

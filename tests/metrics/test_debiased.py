@@ -25,7 +25,7 @@ def predictions(rows: int, *, seed: int = 0, shift: float = 0.0) -> tuple[Tensor
 def naive(probs: Tensor, target: Tensor, bins: int, norm: str) -> float:
     """Rows dealt into bins by rank; the folded normal's mean from scipy."""
     order = sorted(range(len(probs)), key=lambda i: -probs[i].max().item())
-    total = 0.0
+    bins, total = min(bins, len(order) // 2), 0.0
     for b in range(bins):
         inside = [i for rank, i in enumerate(order) if rank * bins // len(order) == b]
         n = len(inside)
@@ -49,6 +49,30 @@ def test_it_equals_the_naive_loop(norm: Any, bins: int, shift: float) -> None:
     probs, target = predictions(101, shift=shift)
     value = debiased_calibration_error(probs, target, bins=bins, norm=norm).item()
     assert value == pytest.approx(naive(probs, target, bins, norm), abs=1e-10)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_rows_of_equal_confidence_share_a_bin_and_so_their_noise(norm: Any) -> None:
+    probs, target = predictions(600, shift=0.1)
+    three = torch.tensor([0.6, 0.7, 0.9], dtype=torch.float64)[torch.arange(600) % 3]
+    probs = torch.stack([three, 1 - three], 1)
+    total = 0.0
+    for value in (0.6, 0.7, 0.9):
+        inside = three == value
+        n, acc = int(inside.sum()), (target[inside] == 0).double().mean().item()
+        gap, sd = abs(acc - value), math.sqrt(acc * (1 - acc) / n)
+        again = foldnorm.mean(gap / sd, scale=sd)
+        total += n / 600 * (gap**2 - acc * (1 - acc) / (n - 1) if norm == "l2" else 2 * gap - again)
+    expected = math.sqrt(max(total, 0.0)) if norm == "l2" else max(total, 0.0)
+    assert debiased_calibration_error(probs, target, norm=norm).item() == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 15, 16, 29])
+@pytest.mark.parametrize("binning", ["mass", "width"])
+def test_a_model_that_is_always_wrong_is_seen_however_few_the_rows(rows: int, binning: Any) -> None:
+    stated = torch.linspace(0.97, 0.99, rows, dtype=torch.float64)
+    probs, target = torch.stack([stated, 1 - stated], 1), torch.ones(rows, dtype=torch.long)
+    assert debiased_calibration_error(probs, target, binning=binning).item() == pytest.approx(0.98, abs=0.011)
 
 
 def test_four_rows_worked_out_by_hand() -> None:
@@ -86,10 +110,11 @@ def test_its_square_is_unbiased_where_the_plain_square_is_not(shift: float) -> N
     assert np.mean(l1) - shift < 0.7 * (np.mean(plain_l1) - shift)
 
 
-def test_bins_of_one_row_count_for_nothing_in_l2() -> None:
-    probs, target = predictions(30, shift=0.3)
-    assert debiased_calibration_error(probs, target, bins=30).item() == 0.0
-    assert debiased_calibration_error(probs, target, bins=30, norm="l1").item() > 0.0
+def test_bins_of_one_row_count_for_nothing_in_l2_where_others_have_more() -> None:
+    stated = torch.tensor([0.9, 0.9, 0.9, 0.9, 0.6], dtype=torch.float64)
+    probs, target = torch.stack([stated, 1 - stated], 1), torch.tensor([0, 0, 1, 1, 1])
+    value = debiased_calibration_error(probs, target, bins=10, binning="width").item()
+    assert value == pytest.approx(math.sqrt(0.16 - 0.25 / 3), abs=1e-12)
 
 
 def test_a_wrong_setting_is_named() -> None:

@@ -50,3 +50,8 @@ def test_features_that_are_all_zero_are_at_distance_1_from_every_direction() -> 
 def test_there_are_only_so_many_neighbours(k: int) -> None:
     with pytest.raises(ValueError, match=rf"k must lie in 1..80, the number of training rows; got {k}"):
         fit_knn(TRAIN, k=k)
+
+
+def test_without_k_it_is_the_50th_or_the_last_of_fewer_rows() -> None:
+    assert fit_knn(TRAIN).k == 50
+    assert fit_knn(TRAIN[:7]).k == 7

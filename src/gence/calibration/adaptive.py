@@ -22,6 +22,7 @@ from gence.calibration.pieces import Pieces, fit_pieces, interpolate, top_confid
 from gence.calibration.temperature import at_bound_remarks, best_temperature, mean_nll
 
 _FEWEST_ROWS_A_BIN = 20
+_MARGIN = 2.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class AdaptiveTemperatureScaling(Calibrator):
 
     @property
     def monotone(self) -> bool:
-        """Whether calibrated confidence never falls where uncalibrated confidence rises."""
+        """Whether calibrated confidence never falls where uncalibrated confidence rises, but for rows (nearly) tied."""
         return self.fell_back or bool(self.uncalibrated_log_odds)
 
     @property
@@ -108,8 +109,9 @@ class AdaptiveTemperatureScaling(Calibrator):
 
         A monotone fit goes through the same knots, but the temperature of its rows depends on all their logits.
         """
-        held = {name: value.to(confidence) for name, value in self.tensors().items()}
-        return interpolate(confidence, held["knots"], held["log_temperatures"]).exp()
+        held = {name: value.to(confidence.device) for name, value in self.tensors().items()}
+        temperature = interpolate(confidence.double(), held["knots"], held["log_temperatures"]).exp()
+        return temperature.to(confidence.dtype)
 
     def tensors(self) -> dict[str, Tensor]:
         # One temperature is a single piece, at any place.
@@ -124,8 +126,9 @@ class AdaptiveTemperatureScaling(Calibrator):
     def transform(logits: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
         if "calibrated_log_odds" in tensors:
             at, values = tensors["uncalibrated_log_odds"], tensors["calibrated_log_odds"]
-            slope = (-tensors["log_temperatures"][-1]).exp()
-            return scaled_to_log_odds(logits, wanted_log_odds(log_odds(logits), at, values, slope))
+            temperatures = tensors["log_temperatures"].exp()
+            wanted = wanted_log_odds(log_odds(logits), at, values, 1.0 / temperatures[-1])
+            return scaled_to_log_odds(logits, wanted, temperatures.min() / _MARGIN, temperatures.max() * _MARGIN)
         log_temperature = interpolate(top_confidence(logits), tensors["knots"], tensors["log_temperatures"])
         return logits / log_temperature.exp()[:, None]
 
@@ -165,7 +168,8 @@ def fit_adaptive_temperature(
         monotone: Make calibrated confidence non-decreasing in uncalibrated confidence, over all rows: the bins' mean
             calibrated log-odds are pooled until they rise, and each row gets the temperature at which its log-odds lie
             on the line through them. The line starts at a uniform prediction, which stays one, and goes on beyond the
-            last bin with the slope 1 / T of that bin.
+            last bin with the slope 1 / T of that bin. A row's temperature stays between half the lowest and twice the
+            highest of the bins; one whose top logits are (nearly) tied may then fall short of the line.
         fallback: Whether one temperature is among the candidates. Without it pieces are used even where they are
             worse, which is of use in a study of them.
         folds: Folds of the cross-validation, at least 2.
@@ -233,9 +237,14 @@ def _pool(z: Tensor, y: Tensor, shifted: Sequence[tuple[AnyArray, AnyArray]]) ->
     """All rows and targets, and for each the number of the row that it is a copy of."""
     all_logits, all_targets, origin = [z], [y], [torch.arange(len(z), device=z.device)]
     unused = len(z)
-    for place, (logits, target) in enumerate(shifted):
+    for place, pair in enumerate(shifted):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise ValueError(
+                f"shifted must be a sequence of pairs (logits, target); got {type(pair).__name__} at place {place}: "
+                "a single set is shifted=[(logits, target)]"
+            )
         try:
-            one_z, one_y = check_fit(logits, target)
+            one_z, one_y = check_fit(*pair)
         except ValueError as error:
             raise ValueError(f"shifted[{place}]: {error}") from error
         if one_z.shape[1] != z.shape[1]:

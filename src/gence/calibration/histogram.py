@@ -68,8 +68,10 @@ class HistogramBinning(Calibrator):
 
     @staticmethod
     def transform(logits: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
-        bins = edges_below(logits.softmax(1), tensors["edges"])
-        return log_shares(of_column(tensors["frequencies"], bins))
+        probs = logits.softmax(1)
+        stated = log_shares(of_column(tensors["frequencies"], edges_below(probs, tensors["edges"])))
+        # A row that is no number lies in no bin.
+        return torch.where(probs.isnan(), probs, stated)
 
 
 def fit_histogram_binning(
@@ -130,9 +132,16 @@ def _mass_edges(column: Tensor, bins: int) -> list[float]:
     # ceil(b n / bins); with fewer rows than bins some share a first row, and some have none.
     first_of_bin = -(-torch.arange(1, bins, device=column.device) * len(values) // bins)
     first_of_bin = first_of_bin[first_of_bin < len(values)]
-    left, right = values[first_of_bin - 1], values[first_of_bin]
-    # Rows of equal probability cannot be parted; two cuts into the same ones leave the one or none.
-    return ((left + right) / 2)[left < right].unique().tolist()
+    # Rows of equal probability cannot be parted: a cut into a group of them moves to the nearer end of the group.
+    distinct, size = values.unique_consecutive(return_counts=True)
+    ends = size.cumsum(0)[:-1]
+    if len(ends) == 0:
+        return []
+    place = torch.searchsorted(ends, first_of_bin).clamp(max=len(ends) - 1)
+    before = (place - 1).clamp(min=0)
+    nearer = torch.where((first_of_bin - ends[before]).abs() < (first_of_bin - ends[place]).abs(), before, place)
+    chosen = nearer.unique()
+    return ((distinct[chosen] + distinct[chosen + 1]) / 2).tolist()
 
 
 def _frequencies(index: Tensor, event: Tensor, borders: list[float]) -> list[float]:

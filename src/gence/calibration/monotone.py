@@ -8,7 +8,6 @@ from torch import Tensor
 from gence.calibration.pieces import interpolate
 
 _HALVINGS = 60
-_LOG_TEMPERATURES = (-12.0, 12.0)
 
 
 def log_odds(logits: Tensor) -> Tensor:
@@ -34,10 +33,12 @@ def wanted_log_odds(uncalibrated: Tensor, knots: Tensor, values: Tensor, slope: 
     return interpolate(uncalibrated, knots, values) + slope * beyond
 
 
-def scaled_to_log_odds(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Each row divided by the one temperature at which its log-odds are `wanted` `(rows,)`."""
-    low = torch.full_like(wanted, _LOG_TEMPERATURES[0])
-    high = torch.full_like(wanted, _LOG_TEMPERATURES[1])
+def scaled_to_log_odds(logits: Tensor, wanted: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+    """Each row divided by the temperature at which its log-odds are `wanted` `(rows,)`, or the nearest one allowed.
+
+    A row whose two top logits are nearly equal may not reach what is wanted of it at any sane temperature.
+    """
+    low, high = lowest.log().expand(len(wanted)), highest.log().expand(len(wanted))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         too_sure = log_odds(logits / middle.exp()[:, None]) > wanted

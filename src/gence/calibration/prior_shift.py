@@ -181,7 +181,10 @@ def _shares(name: str, prior: Shares) -> tuple[float, ...]:
     given = as_tensor(prior) if isinstance(prior, Tensor | np.ndarray) else torch.tensor(prior, dtype=torch.float64)
     if given.dim() != 1:
         raise ValueError(f"{name} must hold one share a class, shape (classes,); got shape {tuple(given.shape)}")
-    shares = tuple(given.to(torch.float64).tolist())
+    exact = given.to(torch.float64)
+    if given.dtype in (torch.float16, torch.bfloat16) and (exact.sum() - 1.0).abs() < 1e-2:
+        exact = exact / exact.sum()  # off by no more than its rounding
+    shares = tuple(exact.tolist())
     _check_shares(name, shares)
     return shares
 

@@ -41,7 +41,10 @@ class TemperatureScaling(Calibrator):
 
     @property
     def at_bound(self) -> bool:
-        """Whether the fit ran into its bounds: every row was right (T low), or the logits were worse than none."""
+        """Whether the fit ran into its bounds: every row was right (T low), the logits were worse than none (T high).
+
+        Or their scale is far from what training with cross-entropy leaves, as that of bare cosines is.
+        """
         return self.temperature in BOUNDS
 
     @property
@@ -103,7 +106,10 @@ def at_bound_remarks(temperature: float) -> tuple[str, ...]:
     if temperature not in BOUNDS:
         return ()
     way = "sharpening" if temperature == BOUNDS[0] else "softening"
-    return (f"the calibration rows set no limit to {way}: the temperature stopped at {temperature:g}",)
+    return (
+        f"the temperature stopped at its bound, {temperature:g}: the calibration rows set no limit to {way}, or the "
+        "logits are on an unusual scale and should be multiplied by a constant first",
+    )
 
 
 def best_temperature(logits: Tensor, target: Tensor, prior: float = 0.0) -> float:

@@ -28,6 +28,7 @@ from gence.metrics.calibration import (
 from gence.metrics.cumulative import ks_calibration_error
 from gence.metrics.debiased import (
     DebiasedNorm,
+    bins_with_two_rows,
     debiased_calibration_error,
     debiased_mean_gap,
     debiased_square,
@@ -103,7 +104,8 @@ def _ece(probs: Tensor, target: Tensor, *, bins: int = 15, binning: Binning = "w
 def _debiased(
     probs: Tensor, target: Tensor, *, bins: int = 15, binning: Binning = "mass", norm: DebiasedNorm = "l2"
 ) -> Counted:
-    fill = _bins(*top_label(probs, target), bins, binning)
+    stated, event = top_label(probs, target)
+    fill = _width_bins(stated, event, bins) if binning == "width" else _tied_mass_bins(stated, event, bins)
     if norm == "l1":
         return Counted(lambda counts: debiased_mean_gap(fill(counts)))
     return Counted(lambda counts: debiased_square(fill(counts)), finish=root, method="centred")
@@ -148,6 +150,24 @@ def _mass_bins(stated: Tensor, event: Tensor, bins: int) -> Callable[[Tensor], R
             return (low + share * (cumulated.gather(1, after) - low)).diff(dim=1)
 
         return ReliabilityBins(ends.diff().expand(len(counts), -1), total(stated), total(event))
+
+    return fill
+
+
+def _tied_mass_bins(stated: Tensor, event: Tensor, bins: int) -> Callable[[Tensor], ReliabilityBins]:
+    """Equal mass with ties in one bin: a group of equal scores goes where its middle rank lies."""
+    accumulate, rows = _Cumulated(stated, descending=True), len(stated)
+    bins = bins_with_two_rows(rows, bins)
+
+    def fill(counts: Tensor) -> ReliabilityBins:
+        rank = accumulate(counts)
+        middle = rank[:, :-1] + ((rank.diff(dim=1) - 1.0).clamp(min=0.0) / 2.0).floor()
+        index = torch.div(middle * bins, rows, rounding_mode="floor").long().clamp(max=bins - 1)
+
+        def total(value: Tensor) -> Tensor:
+            return value.new_zeros(len(counts), bins).scatter_add(1, index, accumulate(value).diff(dim=1))
+
+        return ReliabilityBins(total(counts), total(counts * stated), total(counts * event))
 
     return fill
 

@@ -209,9 +209,14 @@ def equal_width_index(stated: Tensor, bins: int) -> Tensor:
 
 
 def _check_settings(bins: int, binning: str, norm: str) -> None:
+    check_binning(bins, binning)
+    if norm not in get_args(Norm):
+        raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}; got {norm!r}")
+
+
+def check_binning(bins: int, binning: str) -> None:
+    """ValueError if there is no such binning."""
     if bins < 1:
         raise ValueError(f"bins must be at least 1; got {bins}")
     if binning not in get_args(Binning):
         raise ValueError(f"binning must be one of {', '.join(get_args(Binning))}; got {binning!r}")
-    if norm not in get_args(Norm):
-        raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}; got {norm!r}")

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from gence.metrics._predictions import Array
-from gence.metrics.calibration import Binning, ReliabilityBins, reliability_bins
+from gence.metrics._predictions import Array, check_predictions, top_label
+from gence.metrics.calibration import Binning, ReliabilityBins, check_binning, equal_width_index
 
 DebiasedNorm = Literal["l1", "l2"]
 
@@ -35,13 +35,14 @@ def debiased_calibration_error(
     Args:
         probs: Class probabilities, `(rows, classes)`, each row summing to 1.
         target: Class numbers, integers `(rows,)`.
-        bins: Number of bins, at least 1.
-        binning: Equal `"mass"`, which the noise of a bin is best estimated with; or equal `"width"`.
+        bins: Number of bins, at least 1; no more of equal mass than half the rows, so that each has two.
+        binning: Equal `"mass"`, which the noise of a bin is best estimated with, where rows of equal confidence stay in
+            one bin; or equal `"width"`.
         norm: `"l2"` the root mean square gap, `"l1"` the mean gap.
 
     Returns:
         A float64 scalar in [0, 1]. Empty bins count for nothing; neither do bins of one row in l2, whose noise cannot
-        be told from their gap.
+        be told from their gap, unless there are no others: then nothing is subtracted.
 
     Raises:
         ValueError: If the predictions or the settings are not as described.
@@ -58,15 +59,40 @@ def debiased_calibration_error(
     """
     if norm not in get_args(DebiasedNorm):
         raise ValueError(f"norm must be one of {', '.join(get_args(DebiasedNorm))}; got {norm!r}")
-    filled = reliability_bins(probs, target, bins=bins, binning=binning)
+    check_binning(bins, binning)
+    stated, event = top_label(*check_predictions(probs, target))
+    index = bin_of_rows(stated, bins, binning)
+
+    def total(value: Tensor) -> Tensor:
+        return value.new_zeros(bins).index_add(0, index, value)
+
+    filled = ReliabilityBins(total(torch.ones_like(stated)), total(stated), total(event))
     return root(debiased_square(filled)) if norm == "l2" else debiased_mean_gap(filled)
+
+
+def bin_of_rows(stated: Tensor, bins: int, binning: Binning) -> Tensor:
+    """The bin of each row; ties stay together, as bins that share a group of ties share its noise."""
+    if binning == "width":
+        return equal_width_index(stated, bins)
+    rows, bins = len(stated), bins_with_two_rows(len(stated), bins)
+    ordered, order = stated.sort(descending=True)
+    _, group, size = ordered.unique_consecutive(return_inverse=True, return_counts=True)
+    middle = size.cumsum(0) - size + (size - 1) // 2
+    return torch.empty_like(order).scatter(0, order, (middle * bins // rows)[group])
+
+
+def bins_with_two_rows(rows: int, bins: int) -> int:
+    """`bins`, or as many as can have two rows each."""
+    return max(min(bins, rows // 2), 1)
 
 
 def debiased_square(filled: ReliabilityBins) -> Tensor:
     """The squared l2 error without bias, so that it may be negative; the last axis of `filled` is that of the bins."""
-    share, gap, variance, counts = _parts(filled)
-    noise = variance / (counts - 1.0).clamp(min=1.0)
-    return (share * (gap.square() - noise).where(counts > 1.0, 0.0)).sum(-1)
+    _, gap, variance, counts = _parts(filled)
+    several = filled.counts > 1.0
+    weight = filled.counts.where(several | ~several.any(-1, keepdim=True), 0.0)
+    noise = (variance / (counts - 1.0).clamp(min=1.0)).where(several, 0.0)
+    return (weight * (gap.square() - noise)).sum(-1) / weight.sum(-1)
 
 
 def root(square: Tensor) -> Tensor:

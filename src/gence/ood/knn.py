@@ -42,7 +42,7 @@ class NearestNeighbours:
         return -(queries - directions[nearest[:, -1]]).norm(dim=1)
 
 
-def fit_knn(features: Array, *, k: int = 50) -> NearestNeighbours:
+def fit_knn(features: Array, *, k: int | None = None) -> NearestNeighbours:
     r"""Keep the training features, so that rows can be scored by :math:`-\lVert u - u_{(k)} \rVert_2`.
 
     :math:`u = h / \lVert h \rVert_2` is the direction of the features and :math:`u_{(k)}` the k-th nearest of the
@@ -51,8 +51,9 @@ def fit_knn(features: Array, *, k: int = 50) -> NearestNeighbours:
 
     Args:
         features: Of the training rows, `(rows, features)`, torch or numpy.
-        k: Which neighbour counts. 50 is usual for thousands of rows a class; with few labels, take no more than the
-            smallest class has rows, or the distance measured is that to another class.
+        k: Which neighbour counts; without one it is 50, as is usual for thousands of rows a class, or the last of fewer
+            rows. With few labels, take no more than the smallest class has rows, or the distance measured is that to
+            another class.
 
     Returns:
         A frozen callable features -> float64 `(rows,)`, high is in-distribution.
@@ -71,6 +72,7 @@ def fit_knn(features: Array, *, k: int = 50) -> NearestNeighbours:
         Sun et al. 2022, arXiv 2204.06507, section 3.
     """
     features = check_training_features(features)
+    k = min(50, len(features)) if k is None else k
     if not 1 <= k <= len(features):
         raise ValueError(f"k must lie in 1..{len(features)}, the number of training rows; got {k}")
     return NearestNeighbours(F.normalize(features, dim=1), k)
