@@ -87,8 +87,13 @@ WRONG: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("apply", "c.json", "val.npz", "--out", "val.npz"), ("give another one to write to",)),
     (("apply", "c.json", "val.npz", "--out", "q.txt"), ("end in .npz, .csv, .parquet",)),
     (("audit", "val.csv", "--probs", "logit_*"), ("row 0", "--logits NAME")),
-    (("audit", "probs.npz", "--logits", "probs"), ("the logits are probabilities", "--probs")),
+    (("audit", "probs.npz", "--logits", "probs"), ("the logits are probabilities", "gence audit takes probabilities")),
     (("audit", "new.parquet"), ("no column 'label'",)),
+    (("audit", "val.npz", "--out", "val.csv"), ("val.csv: this is a file; give a folder",)),
+    (("audit", "val.npz", "--out", "val.csv/a/b"), ("val.csv/a/b: 'val.csv' is a file, not a folder",)),
+    (("audit", "x\x1b[2J.npz"), ("there is no such file",)),
+    (("calibrate", "val.npz", "--out", "val.csv/c.json"), ("val.csv/c.json: 'val.csv' is a file, not a folder",)),
+    (("apply", "c.json", "val.npz", "--out", "val.csv/q.npz"), ("val.csv/q.npz: 'val.csv' is a file",)),
     (("audit", "val.npz", "--bins", "0"), ("--bins",)),
     (("aduit", "val.npz"), ("aduit", "audit")),
 ]
@@ -103,6 +108,8 @@ def test_bad_input_is_one_line_with_the_cure_status_2_and_nothing_written(
     assert (status, out) == (2, "")
     assert errors.startswith("gence: ")
     assert len(errors.splitlines()) == 1
+    assert errors.removesuffix("\n").isprintable()
+    assert arguments[0] == "audit" or "--probs" not in errors
     for word in words:
         assert word in errors
     assert sorted(tmp_path.rglob("*")) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -196,9 +197,88 @@ def test_a_calibrator_of_other_classes_is_refused(tmp_path: Path) -> None:
     z, y = overconfident(100)
     saved = calibrate_file(save(tmp_path / "p.npz", logits=z, labels=y), tmp_path / "c.json", method="vector").out
     other = save(tmp_path / "q.npz", logits=overconfident(9, classes=5)[0])
-    with pytest.raises(InputError, match=r"c\.json does not suit .*q\.npz: .*3 classes, logits has 5 columns"):
+    with pytest.raises(
+        InputError, match=r"c\.json does not suit .*q\.npz: .*it was fitted on 3 classes \(0, 1, 2\), the file has 5"
+    ):
         apply_file(saved, other, tmp_path / "r.npz")
     assert not (tmp_path / "r.npz").exists()
+
+
+def named(path: Path, z: np.ndarray, names: tuple[str, ...], **arrays: Any) -> Path:
+    return save(path, logits=z, class_names=np.array(names), **arrays)
+
+
+def test_columns_in_another_order_get_the_probabilities_of_their_own_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z, y = overconfident(300)
+    z = z * [1.0, 2.0, 0.5] + [0.0, 3.0, -1.0]
+    path = named(tmp_path / "p.npz", z, ("cat", "dog", "newt"), labels=y)
+    saved = calibrate_file(path, tmp_path / "c.json", method="vector").out
+    expected = read_predictions(apply_file(saved, path, tmp_path / "q.npz").out).probs
+    order = [2, 0, 1]
+    other = named(tmp_path / "o.npz", z[:, order], ("newt", "cat", "dog"), labels=np.argsort(order)[y])
+    monkeypatch.setattr(calibrate, "_BATCH_ROWS", 7)
+    applied = apply_file(saved, other, tmp_path / "r.npz")
+    found = read_predictions(applied.out)
+    assert found.class_names == ("newt", "cat", "dog")
+    np.testing.assert_allclose(found.probs, expected[:, order], rtol=1e-12)
+    assert any("another order than the calibrator's (cat, dog, newt)" in remark for remark in applied.remarks)
+
+
+def test_a_calibrator_of_differently_named_classes_is_refused(tmp_path: Path) -> None:
+    z, y = overconfident(60)
+    path = named(tmp_path / "p.npz", z, ("cat", "dog", "newt"), labels=y)
+    saved = calibrate_file(path, tmp_path / "c.json", method="vector").out
+    other = named(tmp_path / "o.npz", z, ("newt", "cat", "eel"))
+    with pytest.raises(InputError, match=r"c\.json does not suit .*o\.npz: .* classes 'dog', .* the file has 'eel';"):
+        apply_file(saved, other, tmp_path / "r.npz")
+    assert not (tmp_path / "r.npz").exists()
+
+
+def test_without_names_on_one_side_the_columns_are_taken_as_they_stand(file: Path, tmp_path: Path) -> None:
+    with np.load(file) as arrays:
+        other = named(tmp_path / "o.npz", arrays["logits"], ("cat", "dog", "newt"), labels=arrays["labels"])
+    for fitted, applied in ((file, other), (other, file)):
+        saved = calibrate_file(fitted, tmp_path / "c.json", method="vector").out
+        result = apply_file(saved, applied, tmp_path / "q.npz")
+        assert any("column by column" in remark for remark in result.remarks)
+    same = calibrate_file(file, tmp_path / "c.json", method="vector").out
+    assert apply_file(same, file, tmp_path / "q.npz").remarks == ()
+
+
+def test_probabilities_that_are_no_numbers_are_not_written(file: Path, tmp_path: Path) -> None:
+    saved = calibrate_file(file, tmp_path / "c.json", method="temperature").out
+    damaged = tmp_path / "d.json"
+    damaged.write_text(re.sub(r'"temperature": [\d.]+', '"temperature": 1e-300', saved.read_text()))
+    z = np.ones((4, 3))
+    z[2] = [1.0, 1e300, 1e300]
+    with pytest.raises(InputError, match=r"d\.json makes no probabilities of row 2 \(counted from 0\) of .*\(1 of 4"):
+        apply_file(damaged, save(tmp_path / "q.npz", logits=z), tmp_path / "r.npz")
+    assert not (tmp_path / "r.npz").exists()
+
+
+@pytest.mark.parametrize("method", ["temperature", "vector"])
+def test_logits_too_large_to_calibrate_are_refused(tmp_path: Path, method: str) -> None:
+    # Under-confident, so that the calibrator makes what is large larger.
+    z, y = overconfident(200, factor=0.3)
+    z[5], y[5] = [1.7e308, -1.7e308, 0], 0
+    with pytest.raises(InputError, match=r"p\.npz: .*too large"):
+        calibrate_file(save(tmp_path / "p.npz", logits=z, labels=y), tmp_path / "c.json", method=method)
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    (tmp_path / "q.csv").mkdir()
+    for call in (
+        lambda: calibrate_file("nowhere.npz", tmp_path / "f/c.json"),
+        lambda: apply_file("nowhere.json", "nowhere.npz", tmp_path / "f/q.csv"),
+    ):
+        with pytest.raises(InputError, match=r"f' is a file, not a folder"):
+            call()
+    with pytest.raises(InputError, match=r"q\.csv: this is a folder"):
+        apply_file("nowhere.json", "nowhere.npz", tmp_path / "q.csv")
 
 
 def test_apply_refuses_a_calibrator_that_is_none(file: Path, tmp_path: Path) -> None:

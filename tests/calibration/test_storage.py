@@ -20,6 +20,7 @@ from torch import Tensor
 from gence import InputError
 from gence.calibration import PriorShift, TemperatureScaling, catalogue, load, save
 from gence.calibration.calibrator import Calibrator
+from gence.calibration.storage import class_names_of
 
 FIELDS = {"temperature": 2.0, "rows": 3, "nll_before": 1.0, "nll_after": 0.5}
 TEMPERATURE = TemperatureScaling(**FIELDS)  # type: ignore[arg-type]
@@ -71,6 +72,30 @@ def assert_same(a: Any, b: Any) -> None:
         assert struct.pack("d", a) == struct.pack("d", b)
     else:
         assert a == b
+
+
+@both_formats
+@pytest.mark.parametrize("names", [None, ("cat", "dog\n", "ü"), ("1", "0")])
+def test_class_names_come_back_in_their_order(tmp_path: Path, name: str, names: tuple[str, ...] | None) -> None:
+    path = save(TEMPERATURE, tmp_path / name, class_names=names)
+    assert class_names_of(path) == names
+    assert load(path) == TEMPERATURE
+
+
+def test_files_from_before_class_names_were_saved_have_none(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(content())
+    for path in (tmp_path / "c.json", write_safetensors(tmp_path / "c.safetensors")):
+        assert class_names_of(path) is None
+        assert load(path) == TEMPERATURE
+
+
+@pytest.mark.parametrize("names", ["ab", [1, 2], ["a", "a"], {"a": 1}])
+def test_class_names_that_are_none_are_refused(tmp_path: Path, names: object) -> None:
+    (tmp_path / "c.json").write_text(content(class_names=names))
+    stored = write_safetensors(tmp_path / "c.safetensors", class_names=json.dumps(names))
+    for path in (tmp_path / "c.json", stored):
+        with pytest.raises(InputError, match="this calibrator is damaged: its class names"):
+            class_names_of(path)
 
 
 @both_formats
@@ -163,7 +188,7 @@ def test_a_file_that_is_no_calibrator_is_refused_with_the_reason(tmp_path: Path,
         ({}, {"format": "pt"}, "a calibrator saved by gence is expected, this is another safetensors file"),
         ({}, {"version": "2"}, "calibrator version 2; this gence reads 1: upgrade"),
         ({}, {"kind": "temprature"}, "unknown calibrator 'temprature'; known: none, temperature, ats.*, prior_shift"),
-        ({}, {"fields": "{"}, "this safetensors file is damaged: its fields are not JSON"),
+        ({}, {"fields": "{"}, "this safetensors file is damaged: its metadata is not JSON"),
         ({}, {"fields": "[1]"}, "damaged: its fields and its tensors do not agree"),
         ({"temperature": np.ones(2)}, {}, "damaged: its fields and its tensors do not agree"),
         ({"knots": np.ones(2, dtype=np.float32)}, {}, "damaged: its fields and its tensors do not agree"),

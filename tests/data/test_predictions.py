@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gence._errors import InputError
 from gence.data import Predictions, read_predictions, write_probabilities
 from gence.data.predictions.classes import RawLabels, class_numbers
+from gence.data.predictions.write import check_place
 
 Z = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0], [1.0, 1.5, -0.25], [-4.0, 0.0, 4.0]])
 P = np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True)
@@ -228,7 +229,11 @@ def test_labels_may_be_absent_or_unusable_where_they_are_not_required(npz: Save,
         ({"logits": Z, "labels": np.array([0, np.nan, 1, 1])}, {}, ("row 1", "no label")),
         ({"logits": Z, "labels": Y, "class_names": np.array(["a", "b"])}, {}, ("2 class names for 3 columns",)),
         ({"logits": Z, "labels": Y, "class_names": np.array(["a", "b", "a"])}, {}, ("class_names", "all different")),
-        ({"logits": P, "labels": Y}, {}, ("the logits are probabilities", "--probs", "logarithm of its float64")),
+        (
+            {"logits": P, "labels": Y},
+            {},
+            ("the logits are probabilities", "gence audit takes", "logarithm of its float64"),
+        ),
         ({"probs": Z, "labels": Y}, {}, ("row 0", "holds 2", "[0, 1]", "name them so: --logits NAME")),
         ({"probs": P * [[1], [1], [0.9], [1]], "labels": Y}, {}, ("row 2", "sums to 0.9 (1 of 4", "--logits NAME")),
         ({"logits": Z, "labels": Y}, {"logits": "logits", "probs": "p"}, ("--logits and --probs were both given",)),
@@ -283,9 +288,10 @@ def test_huge_logits_are_no_infinity(npz: Save) -> None:
         (table(Z, [0, 1, 1.5, 1]), {}, ("row 2", "'1.5'")),
         (table(Z, ["cat", None, "dog", "dog"]), {}, ("row 1 (counted from 0) has no label", "leave such rows out")),
         (table(Z, ["cat", "1", "dog", "dog"]), {}, ("row 1", "'1'", "none of the 3 classes")),
-        (table(Z, Y + 1, (1, 2, 3)), {}, ("the class '1' is number 0 of 1, 2, 3", "two classes", "without a gap")),
-        (table(Z, Y, ("other", 0, 1)), {}, ("the class '0' is number 1 of other, 0, 1",)),
-        (table(Z, names=("a", "b", "b ")), {}, ("several columns are of the same class",)),
+        (table(Z, [1, 1, 2, 2], (1, 2, 3)), {}, ("label 1 could mean two classes of 1, 2, 3", "'2'", "without a gap")),
+        (table(Z, Y, (1, 2, 3)), {}, ("label 1 could mean two classes of 1, 2, 3",)),
+        (table(Z, Y, ("other", 0, 1)), {}, ("label 0 could mean two classes of other, 0, 1", "'other'")),
+        (table(Z, names=("a", "b", "b ")), {}, ("of the same class ('logit_b', 'logit_b ');",)),
     ],
 )
 def test_a_table_is_refused_with_the_reason_and_the_cure(
@@ -307,12 +313,60 @@ def test_a_list_column_is_no_column_a_class(tmp_path: Path) -> None:
         ("logit_a,logit_b,label\n1,2,a\n1,2,3,4\n", ("not a table of comma-separated values", "mend it")),
         ("logit_a,logit_a,label\n1,2,a\n", ("several columns have the same name (logit_a)",)),
         ("logit_a,logit_b,label\n1,,a\n", ("row 0", "no number")),
+        ("logit_a,logit_b,label", ("there are no rows; at least one is expected",)),
+        ("logit_a,logit_b,label\n", ("there are no rows; at least one is expected",)),
+        ("logit_a,logit_b,label\n1_0,2,a\n2_0,3,b\n", ("'logit_a' holds numbers as text; save it as numbers",)),
+        ("logit_a,logit_b,label\n\u0661,2,a\n", ("'logit_a' holds numbers as text",)),
+        ("logit_a,logit_b,label\n1,2,a\0\n", ("NUL bytes", "save it as UTF-8")),
+        ("logit_a,logit_b,label\n1,2,\x1b[2Jz\n", ("the label '[2Jz'",)),
     ],
 )
 def test_a_malformed_csv_is_refused(csv: Save, text: str, words: tuple[str, ...]) -> None:
     message = refusal(csv(text))
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])
+def test_a_csv_in_another_encoding_is_told_to_be_saved_as_utf_8(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes("logit_a,logit_b,label\n1,2,\xe9\n".encode(encoding))
+    message = refusal(path)
+    assert "the text is not UTF-8 (" in message
+    assert message.endswith("; save it as UTF-8")
+
+
+def test_numbers_as_text_in_a_parquet_file(saved: Save, tmp_path: Path) -> None:
+    table(Z).astype({"logit_dog": str}).to_parquet(tmp_path / "p.parquet")
+    assert "column 'logit_dog' holds numbers as text; save it as numbers" in refusal(tmp_path / "p.parquet")
+
+
+def test_labels_that_are_lists_are_said_to_be(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"logit_a": [1.0], "logit_b": [2.0], "label": [[1]]}), tmp_path / "p.parquet")
+    message = refusal(tmp_path / "p.parquet")
+    assert "column 'label' holds values of the type list<" in message
+    assert "a class name or number is expected" in message
+
+
+@pytest.mark.parametrize(("names", "labels"), [((1, 2, 3), [1, 2, 3, 2]), (("x", 0, 1), ["x", "0", "1", "0"])])
+def test_stars_from_one_are_names_when_a_label_is_no_position(
+    saved: Save, names: tuple[object, ...], labels: list[object]
+) -> None:
+    found = read_predictions(saved(table(Z, labels, names)))
+    assert found.labels.tolist() == [0, 1, 2, 1]
+    assert ["the labels are names of classes: " in note for note in found.notes] == [True]
+
+
+def test_messages_offer_probabilities_only_where_they_are_of_use(npz: Save, saved: Save) -> None:
+    both = table(P, prefix="prob_").assign(probability_a=1)
+    files: list[tuple[Save, Any]] = [(npz, {"z": Z}), (saved, table(Z).add_prefix("a_"))]
+    for save, content in files:
+        path, naming = (save(**content), {}) if save is npz else (save(content), {"labels": "a_label"})
+        assert "--probs" in refusal(path, **naming)
+        message = refusal(path, **naming, logits_only=True)
+        assert "--probs" not in message
+        assert "for probabilities there is gence audit" in message
+    assert read_predictions(saved(both), logits_only=True).probs is not None
 
 
 def test_files_that_are_not_there_or_not_what_they_are_called(tmp_path: Path, npz: Save) -> None:
@@ -407,6 +461,27 @@ def test_the_input_is_not_written_over_nor_a_file_of_another_kind(tmp_path: Path
         write_probabilities("q.txt", P, NAMES)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["p.npz"]
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "d.npz").mkdir()
+    (tmp_path / "f").touch()
+    cases = [
+        ("d.npz", False, "d.npz: this is a folder; give a file"),
+        ("f", True, "f: this is a file; give a folder"),
+        ("f/a/q.npz", False, "f/a/q.npz: 'f' is a file, not a folder"),
+        ("f/a/b", True, "f/a/b: 'f' is a file, not a folder"),
+    ]
+    monkeypatch.chdir(tmp_path)
+    for place, folder, words in cases:
+        with pytest.raises(InputError, match=words):
+            check_place(place, folder=folder)
+    check_place("new/er/q.npz")
+    check_place("new/er", folder=True)
+    check_place("d.npz", folder=True)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match=r"^new/q\.npz: no permission to write in '\.'"):
+        check_place("new/q.npz")
 
 
 def test_a_write_that_fails_leaves_the_older_file(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from gence.audit import Audit, audit_predictions, parse_audit
-from gence.audit.records import Chance, Estimate, Mending, SliceSearch
+from gence.audit.records import CalibratorTrial, Chance, Estimate, Mending, SliceSearch
 from gence.data.predictions import Predictions
 from gence.report import audit_lines, write_audit
+from gence.report.audit_columns import AUDIT_COLUMN
 from gence.report.audit_words import verdict
 
 SCRIPT = "<script>alert(1)</script>"
@@ -128,6 +129,84 @@ def test_an_interval_without_zero_is_not_enough_where_honest_rows_differ_as_much
     assert "honest probabilities would differ as much by chance" in found.sentences[0]
 
 
+def test_a_gap_that_is_shown_is_not_taken_back_by_an_ece_within_chance(audit: Audit) -> None:
+    chance = Chance(ece=0.18, ece_high=0.25, ece_share=0.06, gap_share=0.01, draws=100)
+    found = verdict(replace(audit, chance=chance))
+    assert found.headline.startswith("Over-confident by ")
+    assert "which alone would not show that: perfectly honest" in found.sentences[1]
+    assert "no more than chance" not in found.sentences[1]
+
+
+def test_a_debiased_error_of_zero_is_left_out_where_the_ece_is_beyond_chance(audit: Audit) -> None:
+    assert "Less what chance adds, the root mean square gap is" in verdict(audit).sentences[1]
+    none = verdict(replace(audit, metrics=audit.metrics | {"debiased_ece": Estimate(0.0, 0.0, 0.1)})).sentences[1]
+    assert "more than chance makes" in none
+    assert "root mean square" not in none
+
+
+def with_trials(audit: Audit, *differences: dict[str, Estimate], failures: int = 0) -> str:
+    """The sentence about calibrators, if these were what they change."""
+    before = audit.mending.uncalibrated
+    trials: list[CalibratorTrial] = []
+    for k, change in enumerate(differences):
+        full = dict.fromkeys(before, Estimate(0.0, 0.0, 0.0)) | change
+        metrics = {key: value + full[key].value for key, value in before.items()}
+        trials.append(CalibratorTrial(f"c{k}", f"method {k}", metrics, full, 0.0, 0.1))
+    failed = tuple((f"broken {k}", "no") for k in range(failures))
+    return verdict(replace(audit, mending=replace(audit.mending, trials=tuple(trials), failures=failed))).sentences[2]
+
+
+BETTER = {"nll": Estimate(-0.2, -0.3, -0.1), "ece": Estimate(-0.05, -0.08, -0.02)}
+
+
+def test_widened_intervals_are_not_called_95_percent(audit: Audit) -> None:
+    several = with_trials(audit, BETTER, {}, failures=1)
+    assert "the NLL by \u22120.2000 (interval \u22120.3000 to \u22120.1000, widened for the 3 tried) to " in several
+    assert "the ECE by \u22125.00 (interval \u22128.00 to \u22122.00, likewise) points to " in several
+    assert "95" not in several.replace(AUDIT_COLUMN["ece"].text(audit.mending.uncalibrated["ece"] - 0.05), "")
+    unclear = with_trials(audit, {"nll": Estimate(-0.1, -0.3, 0.1)}, {})
+    assert "by \u22120.1000 (interval \u22120.3000 to 0.1000, widened for the 2 tried)." in unclear
+    single = with_trials(audit, BETTER)
+    assert f"(95{SHARE} interval \u22120.3000 to \u22120.1000) to " in single
+    assert "widened" not in single
+
+
+def test_the_accuracy_is_named_if_the_best_calibrator_lowers_it(audit: Audit) -> None:
+    lost = with_trials(audit, BETTER | {"accuracy": Estimate(-0.004, -0.01, 0.002)}, {})
+    assert lost.endswith(f"{SHARE}, and the accuracy by \u22120.40 (interval \u22121.00 to 0.20, likewise) points.")
+    for change in (0.004, 0.0, -1e-9):
+        kept = with_trials(audit, BETTER | {"accuracy": Estimate(change, -0.01, 0.01)}, {})
+        assert "accuracy" not in kept
+        assert ", and the ECE by " in kept
+
+
+def test_calibrators_that_change_nothing_are_said_to(audit: Audit) -> None:
+    assert with_trials(audit, {}, {}).endswith("none changes anything.")
+    worse = with_trials(audit, {"nll": Estimate(0.2, 0.1, 0.3)}, {})
+    assert worse.endswith("none lowers the NLL beyond chance; the best, method 1, changes nothing.")
+
+
+def test_without_intervals_none_is_spoken_of(tmp_path: Path) -> None:
+    few = made(rows=12)
+    lines = " ".join(audit_lines(replace(few, right=11)))
+    assert "; too few rows for their intervals." in lines
+    assert "(\u2013)" not in lines
+    assert "in brackets" not in lines
+    assert "12 rows tell little: there are no intervals of most numbers" in lines
+    assert "1 row is wrong: NLL, Brier score and calibration errors cannot know of what did not happen." in lines
+    assert "too narrow" not in lines
+    assert "There are too few rows for most intervals." in Page(write_audit(few, tmp_path)).text
+    assert verdict(made(rows=1)).cautions[0].startswith("1 row tells little: there are no")
+    many = made(rows=60)
+    assert "60 rows tell little: intervals are wide" in verdict(many).cautions[0]
+    assert f"); in brackets 95{SHARE} intervals." in " ".join(audit_lines(many))
+
+
+def test_confidence_minus_accuracy_is_best_at_zero(audit: Audit, tmp_path: Path) -> None:
+    text = Page(write_audit(audit, tmp_path)).text
+    assert "Low is better, except that the accuracy is best high, and confidence \u2212 accuracy at zero." in text
+
+
 def test_too_few_rows_say_so_and_print_no_interval() -> None:
     audit = made(rows=12)
     found = verdict(audit)
@@ -228,10 +307,18 @@ def test_a_browser_shows_it_without_a_word_and_sorts_its_tables(browser: Any, au
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     tables = page.locator("table.results")
     assert tables.count() == 3
+    assert page.locator(".sideways:visible").count() == 3
+    for section in ("classes", "slices"):
+        headings = page.locator(f"#{section} thead th").all_inner_texts()
+        assert headings[1].strip() == "Gap, points"
+        gaps = page.locator(f"#{section} tbody tr").evaluate_all("rows => rows.map(r => r.cells[1].innerText)")
+        assert all(re.fullmatch(r"[+\u2212]?\d+\.\d", gap) for gap in gaps)
     head = page.locator("#classes th", has=page.get_by_role("button", name="Classwise ECE"))
     head.get_by_role("button").press("Enter")
     assert head.get_attribute("aria-sort") == "descending"
     shown = page.locator("#classes tbody tr").evaluate_all("rows => rows.map(r => Number(r.cells[9].dataset.value))")
     assert shown == sorted((row.ece for row in audit.classes), reverse=True)
+    page.set_viewport_size({"width": 1200, "height": 700})
+    assert page.locator(".sideways:visible").count() == 0
     assert events == []
     page.close()

@@ -13,8 +13,9 @@ from torch import Tensor
 from gence._errors import InputError, nearest, unknown_name
 from gence.calibration import Calibrator, catalogue, cross_fit, fit_best, load, save
 from gence.calibration.selection import CANDIDATES
+from gence.calibration.storage import class_names_of
 from gence.data.predictions import Predictions, read_predictions, write_probabilities
-from gence.data.predictions.write import check_out
+from gence.data.predictions.write import check_out, check_place
 from gence.data.wording import counted, listing
 from gence.metrics import accuracy, expected_calibration_error, negative_log_likelihood
 
@@ -128,7 +129,7 @@ def calibrate_file(
     """
     check_method(method)
     target = _check_calibrator_file(out)
-    predictions = read_predictions(path, labels=labels, logits=logits)
+    predictions = read_predictions(path, labels=labels, logits=logits, logits_only=True)
     z, y, remarks = _fit_rows(predictions, folds, seed)
     try:
         if method == AUTO:
@@ -145,12 +146,16 @@ def calibrate_file(
         raise InputError(f"{path}: {error}") from error
     except ModuleNotFoundError as error:
         raise InputError(str(error)) from error
+    if not held_out.softmax(1).isfinite().all():
+        raise InputError(
+            f"{path}: the logits are too large to calibrate, up to {z.abs().max().item():.3g}; take such rows out"
+        )
     before, after = _scores(z, y), _scores(held_out, y)
     remarks += calibrator.remarks
     if after.nll > before.nll:
         remarks.append("on rows it was not fitted on, this calibrator does harm: the NLL rises; try --method auto")
     target.parent.mkdir(parents=True, exist_ok=True)
-    save(calibrator, target)
+    save(calibrator, target, class_names=predictions.class_names)
     return CalibrateResult(
         target, method, why, calibrator.summary, len(z), folds, before, after, (*predictions.notes, *remarks)
     )
@@ -174,21 +179,32 @@ def apply_file(
         logits: As in `read_predictions`.
 
     Raises:
-        InputError: If a file cannot be read or written, or the calibrator was fitted on another number of classes.
+        InputError: If a file cannot be read or written, or the calibrator was fitted on other classes or gives no
+            finite numbers.
     """
     check_out(out, path)
     fitted = _load(Path(calibrator).expanduser())
-    predictions = read_predictions(path, labels=labels, logits=logits, labels_required=False)
+    predictions = read_predictions(path, labels=labels, logits=logits, labels_required=False, logits_only=True)
     z = _logits(predictions)
+    order, notes = _column_order(class_names_of(Path(calibrator).expanduser()), predictions, calibrator)
     probs = np.empty(z.shape, np.float64)
     try:
         for start in range(0, len(z), _BATCH_ROWS):
             rows = slice(start, start + _BATCH_ROWS)
-            probs[rows] = fitted(torch.from_numpy(np.asarray(z[rows], np.float64))).softmax(1).numpy()
+            # Indexing by the order on the left as well gives every column back its own place.
+            batch = torch.from_numpy(np.asarray(z[rows][:, order], np.float64))
+            probs[rows, order] = fitted(batch).softmax(1).numpy()
     except ValueError as error:
         raise InputError(f"{calibrator} does not suit {path}: {error}") from error
+    broken = np.flatnonzero(~np.isfinite(probs).all(axis=1))
+    if len(broken):
+        raise InputError(
+            f"{calibrator} makes no probabilities of row {broken[0]} (counted from 0) of {path} ({len(broken)} of "
+            f"{len(z)} rows): the logits there are too large, or the calibrator is damaged; take those rows out, or "
+            "fit the calibrator again"
+        )
     written = write_probabilities(out, probs, predictions.class_names, predictions.labels, source=path)
-    return ApplyResult(written, fitted.summary, len(z), z.shape[1], predictions.notes)
+    return ApplyResult(written, fitted.summary, len(z), z.shape[1], (*predictions.notes, *notes))
 
 
 def check_method(method: str) -> None:
@@ -210,8 +226,7 @@ def _check_calibrator_file(out: str | Path) -> Path:
     target = Path(out).expanduser()
     if target.suffix.lower() not in _ENDINGS:
         raise InputError(f"{out}: a calibrator is saved to a file that ends in {' or '.join(_ENDINGS)}; give one such")
-    if target.is_dir():
-        raise InputError(f"{out}: this is a folder; give a file to save the calibrator to")
+    check_place(out)
     return target
 
 
@@ -261,6 +276,36 @@ def _load(path: Path) -> Calibrator:
         return load(path)
     except ModuleNotFoundError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _column_order(
+    fitted_on: tuple[str, ...] | None, predictions: Predictions, calibrator: str | Path
+) -> tuple[list[int] | slice, tuple[str, ...]]:
+    """The columns of the predictions in the order the calibrator was fitted in, and notes."""
+    names, as_they_stand = predictions.class_names, slice(None)
+    if fitted_on is None or fitted_on == names:
+        return as_they_stand, ()
+    if set(fitted_on) == set(names):
+        note = f"the classes stand in another order than the calibrator's ({listing(fitted_on)}); that was allowed for"
+        return [names.index(name) for name in fitted_on], (note,)
+    unsuited = f"{calibrator} does not suit {predictions.source}: "
+    if len(fitted_on) != len(names):
+        raise InputError(
+            f"{unsuited}it was fitted on {len(fitted_on)} classes ({listing(fitted_on)}), the file has {len(names)} "
+            f"({listing(names)}); calibrate on the classes of this file"
+        )
+    numbered = tuple(str(number) for number in range(len(names)))
+    if numbered not in (fitted_on, names):
+        lacking, foreign = [[x for x in a if x not in b] for a, b in ((fitted_on, names), (names, fitted_on))]
+        raise InputError(
+            f"{unsuited}it was fitted on the classes {listing(map(repr, lacking))}, for which the file has "
+            f"{listing(map(repr, foreign))}; rename the columns, or calibrate on the classes of this file"
+        )
+    note = (
+        f"the calibrator's classes ({listing(fitted_on)}) were taken for those of the file ({listing(names)}) column "
+        "by column, because one side has no names to compare; name the classes on both sides"
+    )
+    return as_they_stand, (note,)
 
 
 def _scores(logits: Tensor, target: Tensor) -> Scores:

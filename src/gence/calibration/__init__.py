@@ -18,7 +18,7 @@ from gence.calibration.scaling import (
     fit_vector_scaling,
 )
 from gence.calibration.selection import Selection, cross_fit, fit_best
-from gence.calibration.storage import load, save
+from gence.calibration.storage import class_names_of, load, save
 from gence.calibration.temperature import TemperatureScaling, fit_temperature
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Uncalibrated",
     "VectorScaling",
     "catalogue",
+    "class_names_of",
     "cross_fit",
     "external",
     "fit_adaptive_temperature",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ _FORMAT = "gence calibrator"
 _VERSION = 1
 
 
-def save(calibrator: Calibrator, path: str | Path) -> Path:
+def save(calibrator: Calibrator, path: str | Path, *, class_names: Sequence[str] | None = None) -> Path:
     """Write a fitted calibrator to `path`; every number comes back to the last bit.
 
     A name that ends in .safetensors gives such a file, with the tables of numbers as float64 tensors; any other name
@@ -30,6 +30,7 @@ def save(calibrator: Calibrator, path: str | Path) -> Path:
     Args:
         calibrator: What a `fit_*` function returned.
         path: The file to write, ending in .safetensors or, usually, .json.
+        class_names: The classes of the columns it was fitted on, in their order; `class_names_of` reads them back.
 
     Raises:
         TypeError: If it is not a calibrator of the catalogue or a `PriorShift`.
@@ -48,7 +49,8 @@ def save(calibrator: Calibrator, path: str | Path) -> Path:
     if kind is None or not is_dataclass(calibrator):
         raise TypeError(f"a fitted calibrator of gence is expected; got {type(calibrator).__name__}")
     values = {f.name: getattr(calibrator, f.name) for f in fields(calibrator)}
-    write_atomically(path, (_safetensors_of if _is_safetensors(path) else _json_of)(kind, values))
+    names = None if class_names is None else [str(name) for name in class_names]
+    write_atomically(path, (_safetensors_of if _is_safetensors(path) else _json_of)(kind, values, names))
     return path
 
 
@@ -73,6 +75,31 @@ def load(path: str | Path) -> Calibrator:
         raise InputError(f"{path}: the fields of this {kind!r} calibrator do not fit: {error}") from error
 
 
+def class_names_of(path: str | Path) -> tuple[str, ...] | None:
+    """The classes of the columns a saved calibrator was fitted on, in their order; None if they were not saved.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If the file is not a calibrator, or its class names are not a list of different texts.
+        ModuleNotFoundError: If the name ends in .safetensors and that package is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from gence.calibration import fit_prior_shift
+        >>> shift = fit_prior_shift([0.5, 0.5], [0.9, 0.1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     class_names_of(save(shift, f"{folder}/shift.json", class_names=["cat", "dog"]))
+        ('cat', 'dog')
+    """
+    path = Path(path)
+    names = (_read_safetensors if _is_safetensors(path) else _read_json)(path).get("class_names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise InputError(f"{path}: this calibrator is damaged: its class names are no different texts; save it again")
+    return tuple(names)
+
+
 def _kinds() -> dict[str, type[Calibrator]]:
     return {name: entry.fitted_type for name, entry in CATALOGUE.items()} | {"prior_shift": PriorShift}
 
@@ -81,9 +108,11 @@ def _is_safetensors(path: Path) -> bool:
     return path.suffix.lower() == ".safetensors"
 
 
-def _json_of(kind: str, values: Mapping[str, Any]) -> bytes:
+def _json_of(kind: str, values: Mapping[str, Any], class_names: list[str] | None) -> bytes:
     plain = {name: _plain(value) for name, value in values.items()}
-    content = {"format": _FORMAT, "version": _VERSION, "kind": kind, "fields": plain}
+    content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "kind": kind, "fields": plain}
+    if class_names is not None:
+        content["class_names"] = class_names
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
@@ -97,13 +126,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _safetensors_of(kind: str, values: Mapping[str, Any]) -> bytes:
+def _safetensors_of(kind: str, values: Mapping[str, Any], class_names: list[str] | None) -> bytes:
     _require_safetensors()
     from safetensors.numpy import save as to_bytes
 
     tables = {name: np.array(value, dtype=np.float64) for name, value in values.items() if _table_shape(value)}
     plain = {name: _plain(value) for name, value in values.items() if name not in tables}
     metadata = {"format": _FORMAT, "version": str(_VERSION), "kind": kind, "fields": json.dumps(plain, allow_nan=False)}
+    if class_names is not None:
+        metadata["class_names"] = json.dumps(class_names)
     return to_bytes(tables, metadata=metadata)
 
 
@@ -121,13 +152,15 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             plain = json.loads(metadata.get("fields", ""))
             if not isinstance(plain, dict) or set(dtypes.values()) - {"F64"} or plain.keys() & dtypes.keys():
                 raise InputError(f"{path}: this safetensors file is damaged: its fields and its tensors do not agree")
-            return metadata | {"fields": plain | {name: stored.get_tensor(name).tolist() for name in names}}
+            names_of_classes = json.loads(metadata.get("class_names", "null"))
+            tables = {name: stored.get_tensor(name).tolist() for name in names}
+            return metadata | {"class_names": names_of_classes, "fields": plain | tables}
     except SafetensorError as error:
         raise InputError(
             f"{path}: a calibrator saved by gence is expected, this is no safetensors file ({error})"
         ) from error
     except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: this safetensors file is damaged: its fields are not JSON ({error})") from error
+        raise InputError(f"{path}: this safetensors file is damaged: its metadata is not JSON ({error})") from error
 
 
 def _require_safetensors() -> None:

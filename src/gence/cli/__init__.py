@@ -73,5 +73,7 @@ def main() -> NoReturn:
 
 
 def _stop(message: str) -> NoReturn:
-    print(f"gence: {' '.join(message.split())}", file=sys.stderr)
+    # A control character in a name could move the cursor or clear the screen.
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
+    print(f"gence: {line}", file=sys.stderr)
     sys.exit(2)

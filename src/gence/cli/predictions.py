@@ -52,10 +52,13 @@ def audit(
 ) -> None:
     """Are these probabilities honest? A page with intervals, and what a calibrator would change."""
     from gence.audit.files import audit_file
+    from gence.data.predictions.write import check_place
     from gence.report import audit_lines, write_audit
 
+    folder = out or folder_name(predictions, "audit")
+    check_place(folder, folder=True)
     found = audit_file(predictions, labels=labels, logits=logits, probs=probs, bins=bins)
-    page = write_audit(found, out or folder_name(predictions, "audit"))
+    page = write_audit(found, folder)
     print(*audit_lines(found), sep="\n")
     print(f"\npage: {page}")
 

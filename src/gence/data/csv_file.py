@@ -45,8 +45,15 @@ def read_header(path: Path, source: str) -> tuple[str, list[str]]:
     """The separator of a comma-separated file and the names in its first line.
 
     Raises:
-        InputError: If two columns have the same name; `source` is what the message calls the file.
+        InputError: If two columns have the same name or the file holds NUL bytes; `source` is what the message calls
+            the file.
     """
+    with path.open("rb") as raw:
+        while chunk := raw.read(1 << 20):
+            if b"\0" in chunk:
+                raise InputError(
+                    f"{source}: the text is not UTF-8 (it holds NUL bytes, as UTF-16 does); save it as UTF-8"
+                )
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         header = stream.readline()
         separator = next((mark for mark in ";\t" if mark in header and "," not in header), ",")

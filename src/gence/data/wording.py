@@ -27,10 +27,12 @@ def listing(names: Iterable[object], most: int = 12) -> str:
 
 
 def one_line(text: object) -> str:
-    r"""The first line that says anything, because other libraries' messages run over several.
+    r"""The first line that says anything, without control characters: other libraries' messages run over several.
 
     >>> one_line(ValueError("broken page\n  at byte 4"))
     'broken page'
+    >>> one_line("cat\x1b\x07")
+    'cat'
     """
     lines = str(text).strip().splitlines()
-    return lines[0] if lines else type(text).__name__
+    return "".join(letter for letter in lines[0] if letter.isprintable()) if lines else type(text).__name__

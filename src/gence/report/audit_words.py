@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gence.audit.records import Audit, CalibratorTrial, ClassRow, Slice
+from gence.audit.records import TRIAL_METRICS, Audit, CalibratorTrial, ClassRow, Slice
 from gence.report.audit_columns import AUDIT_COLUMN, ends, percent, points
 from gence.report.columns import PERCENT, fixed
 
@@ -33,15 +33,20 @@ def audit_lines(audit: Audit) -> list[str]:
     """The audit in five to ten lines, for a terminal."""
     found = verdict(audit)
     metrics = audit.metrics
+    named = (("nll", "NLL", ""), ("brier", "Brier", ""), ("ece", "ECE", PERCENT))
+    if all(metrics[key].low is not None for key, _, _ in named):
+        bracket = {key: f" ({ends(metrics[key], AUDIT_COLUMN[key])})" for key, _, _ in named}
+        remark = f"in brackets {_INTERVAL}s"
+    else:
+        bracket, remark = dict.fromkeys(metrics, ""), "too few rows for their intervals"
     values = ", ".join(
-        f"{words} {AUDIT_COLUMN[key].text(metrics[key].value)}{unit} ({ends(metrics[key], AUDIT_COLUMN[key])})"
-        for key, words, unit in (("nll", "NLL", ""), ("brier", "Brier", ""), ("ece", "ECE", PERCENT))
+        f"{words} {AUDIT_COLUMN[key].text(metrics[key].value)}{unit}{bracket[key]}" for key, words, unit in named
     )
     kept = audit.coverage.points[1]
     lines = [
         f"{audit.source}: {_count(audit.rows, 'row')}, {len(audit.class_names)} classes. {found.headline}.",
         *found.sentences[:2],
-        f"{values}; in brackets {_INTERVAL}s.",
+        f"{values}; {remark}.",
         found.sentences[2],
         slices_sentence(audit),
         f"The most confident {percent(kept.coverage, 0)} of the rows are right {percent(kept.accuracy.value)} of the "
@@ -87,11 +92,17 @@ def _headline(audit: Audit) -> str:
     gap = audit.metrics["confidence_gap"]
     if audit.chance is None:
         return "Too few rows to tell"
-    if gap.excludes_zero and audit.chance.gap_share <= _ALPHA:
+    if _gap_is_shown(audit):
         return f"{'Over' if gap.value > 0 else 'Under'}-confident by {_size(abs(gap.value))} points"
     if audit.chance.ece_share <= _ALPHA:
         return "Right on average, but not at every confidence"
     return "No miscalibration shown"
+
+
+def _gap_is_shown(audit: Audit) -> bool:
+    """Whether confidence and accuracy differ by more than chance makes."""
+    found = audit.metrics["confidence_gap"].excludes_zero
+    return found and audit.chance is not None and audit.chance.gap_share <= _ALPHA
 
 
 def _on_average(audit: Audit) -> str:
@@ -120,11 +131,14 @@ def _by_confidence(audit: Audit) -> str:
         f"more than {column.text(chance.ece_high)}{PERCENT} once in 20 times"
     )
     if chance.ece_share > _ALPHA:
-        return f"{start}, which is no more than chance makes: {honest}."
-    return (
-        f"{start} ({_INTERVAL} {ends(ece, column)}), more than chance makes: {honest}. Less what chance adds, the root "
-        f"mean square gap is {column.text(debiased.value)}{PERCENT}."
-    )
+        alone = "which alone would not show that" if _gap_is_shown(audit) else "which is no more than chance makes"
+        return f"{start}, {alone}: {honest}."
+    sentence = f"{start} ({_INTERVAL} {ends(ece, column)}), more than chance makes: {honest}."
+    left = column.text(debiased.value)
+    # The two errors have different bins: where this one finds nothing, it says nothing about the other.
+    if _is_zero(left):
+        return sentence
+    return f"{sentence} Less what chance adds, the root mean square gap is {left}{PERCENT}."
 
 
 def _mending(audit: Audit) -> str:
@@ -135,37 +149,60 @@ def _mending(audit: Audit) -> str:
     if best is None:
         return "What would mend it is not known: no calibrator could be fitted."
     pronoun = "it was" if len(mending.trials) == 1 else "they were"
-    tried = f"{_count(len(mending.trials), 'calibrator')}, judged on rows that {pronoun} not fitted on"
+    judged = f"{_count(len(mending.trials), 'calibrator')}, judged on rows that {pronoun} not fitted on"
+    if all(_changes_nothing(trial) for trial in mending.trials):
+        return f"Of {judged}, none changes anything."
+    tried = len(mending.trials) + len(mending.failures)
+    level, widened = (_INTERVAL, "") if tried == 1 else ("interval", f", widened for the {tried} tried")
     difference = best.differences["nll"]
+    nll = f"{_change(best, 'nll', level)}{widened})"
     if not difference.excludes_zero or difference.value >= 0:
-        return (
-            f"Of {tried}, none lowers the NLL beyond chance; the best, {best.title}, changes it by "
-            f"{_change(best, 'nll')}."
-        )
+        most = "changes nothing" if _changes_nothing(best) else f"changes it by {nll}"
+        return f"Of {judged}, none lowers the NLL beyond chance; the best, {best.title}, {most}."
+    likewise = ", likewise)" if widened else ")"
+    ece = (
+        f"the ECE by {_change(best, 'ece', level)}{likewise} points to "
+        f"{AUDIT_COLUMN['ece'].text(best.metrics['ece'])}{PERCENT}"
+    )
+    right = best.differences["accuracy"]
+    lost = right.value < 0 and not _is_zero(AUDIT_COLUMN["accuracy"].text(right.value))
+    accuracy = f", and the accuracy by {_change(best, 'accuracy', level)}{likewise} points" if lost else ""
     return (
-        f"Of {tried}, {best.title} mends it most: it changes the NLL by {_change(best, 'nll')} to "
-        f"{AUDIT_COLUMN['nll'].text(best.metrics['nll'])}, and the ECE by {_change(best, 'ece')} points to "
-        f"{AUDIT_COLUMN['ece'].text(best.metrics['ece'])}{PERCENT}."
+        f"Of {judged}, {best.title} mends it most: it changes the NLL by {nll} to "
+        f"{AUDIT_COLUMN['nll'].text(best.metrics['nll'])},{' ' if lost else ' and '}{ece}{accuracy}."
     )
 
 
-def _change(trial: CalibratorTrial, key: str) -> str:
+def _change(trial: CalibratorTrial, key: str, level: str) -> str:
+    """A difference and its interval; the bracket is left open for what is to be said of the interval."""
     column, difference = AUDIT_COLUMN[key], trial.differences[key]
-    return f"{column.text(difference.value)} ({_INTERVAL} {ends(difference, column)})"
+    return f"{column.text(difference.value)} ({level} {ends(difference, column)}"
+
+
+def _changes_nothing(trial: CalibratorTrial) -> bool:
+    """Whether every difference, and both ends of its interval, are zero to the decimals that are shown."""
+    shown = (
+        AUDIT_COLUMN[key].text(number)
+        for key in TRIAL_METRICS
+        for number in (trial.differences[key].value, trial.differences[key].low, trial.differences[key].high)
+        if number is not None
+    )
+    return trial.changed == 0 and all(_is_zero(text) for text in shown)
 
 
 def _cautions(audit: Audit) -> tuple[str, ...]:
     found: list[str] = []
     wrong = audit.rows - audit.right
     if audit.rows < _FEW_ROWS:
-        found.append(
-            f"{_count(audit.rows, 'row')} tell little: intervals are wide, and what is not shown may be there."
-        )
+        tell = "tells" if audit.rows == 1 else "tell"
+        limit = "there are no intervals of most numbers" if audit.chance is None else "intervals are wide"
+        found.append(f"{_count(audit.rows, 'row')} {tell} little: {limit}, and what is not shown may be there.")
     if min(audit.right, wrong) < _FEW_EVENTS:
         kind, number = ("wrong", wrong) if wrong <= audit.right else ("right", audit.right)
+        numbers = "NLL, Brier score and calibration errors cannot know of what did not happen"
+        unknown = numbers if audit.chance is None else f"intervals of {numbers}, and are too narrow"
         found.append(
-            f"{_count(number, 'row') if number else 'No row'} {'is' if number < 2 else 'are'} {kind}: intervals of "
-            "NLL, Brier score and calibration errors cannot know of what did not happen, and are too narrow."
+            f"{_count(number, 'row') if number else 'No row'} {'is' if number < 2 else 'are'} {kind}: {unknown}."
         )
     empty = [row for row in audit.classes if row.rows == 0]
     if empty:
@@ -186,6 +223,11 @@ def _cautions(audit: Audit) -> tuple[str, ...]:
 def _names(classes: list[ClassRow]) -> str:
     names = ", ".join(row.name for row in classes[:_NAMED])
     return names if len(classes) <= _NAMED else f"{names} and {len(classes) - _NAMED} more"
+
+
+def _is_zero(text: str) -> bool:
+    """Whether a number that is shown so is zero to its last decimal."""
+    return text.strip("0.") == ""
 
 
 def _size(gap: float) -> str:

@@ -35,17 +35,11 @@ def in_order(names: Sequence[str]) -> list[int]:
 
 
 def class_numbers(labels: RawLabels, names: Sequence[str], where: str) -> tuple[np.ndarray, str | None]:
-    """Labels as int64 class numbers `(rows,)`, and a note if the names of the classes played no part.
+    """Labels as int64 class numbers `(rows,)`, and a note if that took a decision.
 
     Raises:
-        InputError: If a row has no label, a label is no class, or a class is named by another class's number.
+        InputError: If a row has no label, a label is no class, or it may be one class's name or another's number.
     """
-    displaced = [name for i, name in enumerate(names) if (number := _whole(name)) is not None and 0 <= number != i]
-    if displaced:
-        raise InputError(
-            f"{where}: the class {displaced[0]!r} is number {names.index(displaced[0])} of {listing(names)}, so that a "
-            f"label {displaced[0]} could mean two classes; number the classes from 0 without a gap, or give them names"
-        )
     texts = [_text(value) for value in labels.values]
     # The code -1 points at the last one.
     unlabelled = np.array([*(text in ("", "nan") and text not in names for text in texts), True])[labels.codes]
@@ -58,6 +52,19 @@ def class_numbers(labels: RawLabels, names: Sequence[str], where: str) -> tuple[
     by_name = [positions.get(text) for text in texts]
     numbers = [_whole(text) for text in texts]
     by_number = [number if number is not None and 0 <= number < len(names) else None for number in numbers]
+    # A number that is the name of one class and the position of another.
+    displaced = {number for i, name in enumerate(names) if (number := _whole(name)) is not None and number != i}
+    doubtful = [number for number in by_number if number in displaced]
+    if doubtful and None not in by_name and None in by_number:
+        number = doubtful[0]
+        note = f"the labels are names of classes: {number} is the class {str(number)!r}, not the one counted {number}"
+        return np.array(by_name, np.int64)[labels.codes], f"{note} from 0"
+    if doubtful and (None not in by_name or None not in by_number):
+        raise InputError(
+            f"{where}: the label {doubtful[0]} could mean two classes of {listing(names)}, the one of that name and "
+            f"{names[doubtful[0]]!r}, which is number {doubtful[0]} counted from 0; number the classes from 0 "
+            "without a gap, or give them names"
+        )
     if None not in by_name:
         return np.array(by_name, np.int64)[labels.codes], None
     if None not in by_number:

@@ -12,7 +12,7 @@ import numpy as np
 from gence._errors import InputError
 from gence.data.csv_file import read_header
 from gence.data.predictions.classes import RawLabels, in_order
-from gence.data.predictions.naming import KINDS, Found, Naming, both_kinds, choose_labels
+from gence.data.predictions.naming import Found, Naming, both_kinds, choose_labels
 from gence.data.predictions.record import Kind
 from gence.data.wording import listing, one_line
 
@@ -51,11 +51,12 @@ def read_parquet(path: Path, naming: Naming) -> Found:
         try:
             file = pq.ParquetFile(stream)
             chosen = _choose(file.schema_arrow.names, naming, path)
-            return _found(file.read(columns=chosen.used), chosen, path)
+            table = file.read(columns=chosen.used)
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{path}: not a parquet file, or damaged ({one_line(error)}); copy or download it again"
             ) from error
+    return _found(table, chosen, path)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def _choose(there: Sequence[str], naming: Naming, path: Path) -> _Chosen:
     kind, found, notes = _find([name for name in there if name != label], naming, path)
     names = [name.strip() for name in found]
     if len(set(names)) < len(names):
-        raise InputError(f"{path}: several columns are of the same class ({listing(found.values())}); rename them")
+        clashing = [repr(column) for name, column in found.items() if names.count(name.strip()) > 1]
+        raise InputError(f"{path}: several columns are of the same class ({listing(clashing)}); rename them")
     columns, order = list(found.values()), in_order(names)
     return _Chosen(kind, tuple(names[i] for i in order), tuple(columns[i] for i in order), label, notes)
 
@@ -100,12 +102,12 @@ def _find(there: Sequence[str], naming: Naming, path: Path) -> tuple[Kind, dict[
     by_pattern = {pattern: _matches(pattern, f"--{kind}", there) for pattern, kind in _PATTERNS.items()}
     used, *left = [pattern for pattern, found in by_pattern.items() if found] or [None]
     if used is None:
-        options = " or ".join(f"--{kind} 'PATTERN_*' ({meaning})" for kind, meaning in KINDS.items())
+        options = naming.options("'PATTERN_*'")
         raise InputError(
             f"{path}: no columns {listing(_PATTERNS)} among {listing(there, most=40)}; name them with {options}, "
             "where the star stands for the class"
         )
-    if _PATTERNS[used] == "probs" and left:
+    if _PATTERNS[used] == "probs" and left and not naming.logits_only:
         raise InputError(f"{path}: both {used} and {listing(left)} are there; choose one with --probs")
     return _PATTERNS[used], by_pattern[used], (both_kinds(used, listing(left)),) if left else ()
 
@@ -144,7 +146,17 @@ def _csv_columns(path: Path, separator: str, names: list[str], chosen: _Chosen, 
         )
     except pa.ArrowInvalid as error:
         reason = one_line(error).removeprefix("CSV parse error: ")
+        if _is_one_line(path):
+            raise InputError(f"{path}: there are no rows; at least one is expected") from error
+        if "invalid UTF8" in reason:
+            raise InputError(f"{path}: the text is not UTF-8 ({reason}); save it as UTF-8") from error
         raise InputError(f"{path}: not a table of comma-separated values ({reason}); mend it") from error
+
+
+def _is_one_line(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.readline()
+        return not stream.read(1)
 
 
 def _found(table: pa.Table, chosen: _Chosen, path: Path) -> Found:
@@ -155,7 +167,7 @@ def _found(table: pa.Table, chosen: _Chosen, path: Path) -> Found:
     scores = np.empty((table.num_rows, len(columns)), np.float32 if is_small else np.float64)
     for i, column in enumerate(columns):
         scores[:, i] = column.cast("float32" if is_small else "float64", safe=False).to_numpy()
-    raw = _raw_labels(table.column(chosen.label)) if chosen.label else None
+    raw = _raw_labels(table.column(chosen.label), chosen.label, path) if chosen.label else None
     return Found(chosen.kind, scores, chosen.class_names, raw, chosen.notes)
 
 
@@ -164,7 +176,10 @@ def _demand_numbers(column: pa.ChunkedArray, name: str, path: Path) -> None:
 
     kind = column.type
     if _is_text(column):
-        row, text = next((row, text) for row, text in enumerate(column.to_pylist()) if not _is_number(text))
+        rows = enumerate(column.to_pylist())
+        row, text = next(((row, text) for row, text in rows if not _is_number(text)), (None, None))
+        if row is None:
+            raise InputError(f"{path}: column {name!r} holds numbers as text; save it as numbers")
         what = f"the text {one_line(text)!r} in row {row} (counted from 0)"
     elif any(test(kind) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)):
         return
@@ -186,10 +201,15 @@ def _is_number(text: str | None) -> bool:
         return False
 
 
-def _raw_labels(column: pa.ChunkedArray) -> RawLabels:
+def _raw_labels(column: pa.ChunkedArray, name: str, path: Path) -> RawLabels:
     import pyarrow as pa
 
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    encoded = column.combine_chunks().dictionary_encode()
+    try:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        encoded = column.combine_chunks().dictionary_encode()
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{path}: column {name!r} holds values of the type {column.type}; a class name or number is expected"
+        ) from error
     return RawLabels(encoded.dictionary.to_pylist(), encoded.indices.fill_null(-1).to_numpy().astype(np.int64))

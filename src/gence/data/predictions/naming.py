@@ -17,11 +17,21 @@ KINDS: dict[Kind, str] = {"logits": "scores before the softmax", "probs": "proba
 
 @dataclass(frozen=True)
 class Naming:
-    """Which arrays or columns hold what, as the user named them; None where the documented names are meant."""
+    """Which arrays or columns hold what, as the user named them; None where the documented names are meant.
+
+    With `logits_only` there is no option to name probabilities, and messages must not offer it.
+    """
 
     labels: str | None = None
     labels_required: bool = True
     scores: tuple[Kind, str] | None = None
+    logits_only: bool = False
+
+    def options(self, value: str) -> str:
+        """What to type to name the scores."""
+        if self.logits_only:
+            return f"--logits {value} ({KINDS['logits']}); for probabilities there is gence audit"
+        return " or ".join(f"--{kind} {value} ({meaning})" for kind, meaning in KINDS.items())
 
 
 @dataclass(frozen=True)

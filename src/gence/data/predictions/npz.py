@@ -55,10 +55,9 @@ def _choose(there: list[str], naming: Naming, path: Path) -> tuple[Kind, str, tu
         return kind, name, ()
     kinds: list[Kind] = [kind for kind in KINDS if kind in there]
     if not kinds:
-        options = " or ".join(f"--{kind} NAME ({meaning})" for kind, meaning in KINDS.items())
         raise InputError(
             f"{path}: neither logits nor probs among the arrays {listing(there) or 'none at all'}; name them with "
-            f"{options}"
+            f"{naming.options('NAME')}"
         )
     return kinds[0], kinds[0], (both_kinds(*kinds),) if len(kinds) == 2 else ()
 

@@ -22,6 +22,7 @@ def read_predictions(
     logits: str | None = None,
     probs: str | None = None,
     labels_required: bool = True,
+    logits_only: bool = False,
 ) -> Predictions:
     """Read logits or probabilities, and the true labels, from an .npz, .csv or .parquet file; rows keep their order.
 
@@ -36,6 +37,7 @@ def read_predictions(
         logits: Another name of the array with the logits, or a pattern for their columns: `z_*`.
         probs: The same for probabilities.
         labels_required: Whether labels must be there and make sense; otherwise a note says why they were not used.
+        logits_only: Whether messages are to offer no way of giving probabilities, because there is no use for them.
 
     Raises:
         InputError: If the file cannot be read, something is missing, or the numbers are not what their name says.
@@ -54,7 +56,7 @@ def read_predictions(
     if path.stat().st_size == 0:
         raise InputError(f"{source}: the file is empty; save the predictions again")
     scores = ("logits", logits) if logits is not None else ("probs", probs) if probs is not None else None
-    naming = Naming(labels, labels_required, scores)
+    naming = Naming(labels, labels_required, scores, logits_only)
     try:
         return _checked(reader(path, naming), source, naming)
     except ModuleNotFoundError as error:

@@ -100,8 +100,8 @@ def _check_logits(logits: np.ndarray, source: str) -> None:
     if logits.min() >= 0 and logits.max() <= 1 and np.abs(_row_sums(logits) - 1).max() <= _SUM_TOLERANCE:
         raise InputError(
             f"{source}: the logits are probabilities: all lie in [0, 1] and every row sums to 1. A softmax has lost "
-            "what calibration needs: give the scores before it, or for an audit name these --probs. A model without "
-            "such scores (a forest): save the logarithm of its float64 probabilities as logits"
+            "what calibration needs: give the scores before it; gence audit takes probabilities that are named so. A "
+            "model without such scores (a forest): save the logarithm of its float64 probabilities as logits"
         )
 
 
