@@ -126,8 +126,8 @@ def test_a_fall_back_onto_a_bound_is_remarked_twice() -> None:
     ats = fit_adaptive_temperature(4 * torch.eye(3).repeat(5, 1), torch.arange(3).repeat(5))
     assert ats.remarks == (
         "too few calibration rows for pieces: it is one temperature",
-        "the temperature stopped at its bound, 0.05: the calibration rows set no limit to sharpening, or the logits are "
-        "on an unusual scale and should be multiplied by a constant first",
+        "the temperature stopped at its bound, 0.05: the calibration rows set no limit to sharpening, or the logits "
+        "are on an unusual scale and should be multiplied by a constant first",
     )
 
 
