@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 FOUNDATION = frozenset({"_arrays", "_errors", "_files"})
-"""Top-level modules below every part: they import nothing of gence, and everybody may import them."""
+"""Top-level modules below every part: they import nothing of gence but each other, and everybody may import them."""
 
 ALLOWED: dict[str, frozenset[str]] = {
     "_arrays": frozenset(),

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gence._errors import InputError
+from gence._files import check_place
 from gence.data import Predictions, read_predictions, write_probabilities
 from gence.data.predictions.classes import RawLabels, class_numbers
-from gence.data.predictions.write import check_place
 
 Z = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0], [1.0, 1.5, -0.25], [-4.0, 0.0, 4.0]])
 P = np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from gence._errors import InputError, nearest, unknown_name
+from gence._files import check_place
 from gence.calibration import Calibrator, catalogue, cross_fit, fit_best, load, save
 from gence.calibration.selection import CANDIDATES
 from gence.calibration.storage import class_names_of
 from gence.data.predictions import Predictions, read_predictions, write_probabilities
-from gence.data.predictions.write import check_out, check_place
+from gence.data.predictions.write import check_out
 from gence.data.wording import counted, listing
 from gence.metrics import accuracy, expected_calibration_error, negative_log_likelihood
 

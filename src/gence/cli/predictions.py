@@ -51,8 +51,8 @@ def audit(
     ] = None,
 ) -> None:
     """Are these probabilities honest? A page with intervals, and what a calibrator would change."""
+    from gence._files import check_place
     from gence.audit.files import audit_file
-    from gence.data.predictions.write import check_place
     from gence.report import audit_lines, write_audit
 
     folder = out or folder_name(predictions, "audit")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gence._errors import InputError
-from gence._files import whole_or_nothing
+from gence._files import check_place, whole_or_nothing
 from gence.data.wording import listing
 
 if TYPE_CHECKING:
@@ -56,24 +55,6 @@ def check_out(path: str | Path, source: str | Path | None = None) -> None:
     check_place(path)
     if source is not None and path.resolve() == Path(source).expanduser().resolve():
         raise InputError(f"{path}: the predictions are read from this file; give another one to write to")
-
-
-def check_place(out: str | Path, *, folder: bool = False) -> None:
-    """Refuse a place where no file, or with `folder` no folder, can be written, before any long work.
-
-    Raises:
-        InputError: If a folder or a file is in the way, or the permission is missing.
-    """
-    path = Path(out).expanduser()
-    if path.is_dir() and not folder:
-        raise InputError(f"{out}: this is a folder; give a file to write to")
-    if folder and path.exists() and not path.is_dir():
-        raise InputError(f"{out}: this is a file; give a folder to write to")
-    above = next(place for place in (*([path] if folder else []), *path.parents) if place.exists())
-    if not above.is_dir():
-        raise InputError(f"{out}: '{above}' is a file, not a folder; give another place to write to")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"{out}: no permission to write in '{above}'; change that, or give another place")
 
 
 def _write_npz(path: Path, probs: np.ndarray, class_names: Sequence[str], labels: np.ndarray | None) -> None:
