@@ -14,6 +14,26 @@ def as_tensor(values: Tensor | np.ndarray) -> Tensor:
     return torch.as_tensor(values).detach()
 
 
+def check_logits(logits: Tensor) -> None:
+    """ValueError if they are no floating-point `(rows, classes)` of two classes or more."""
+    if logits.dim() != 2 or logits.shape[1] < 2:
+        raise ValueError(f"logits must have shape (rows, classes) with at least 2 classes; got {tuple(logits.shape)}")
+    check_floating(logits, "logits")
+
+
+def check_floating(values: Tensor, name: str) -> None:
+    """ValueError if `values` are of another dtype."""
+    if not values.is_floating_point():
+        raise ValueError(f"{name} must be floating-point; got {values.dtype}")
+
+
+def check_finite(values: Tensor, name: str) -> None:
+    """ValueError naming the first row of `values` `(rows, columns)` that holds NaN or infinity."""
+    if not bool(torch.isfinite(values).all()):
+        row = int((~torch.isfinite(values)).any(1).nonzero()[0])
+        raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity: leave such rows out")
+
+
 def class_numbers(target: Tensor | np.ndarray, scores: Tensor, name: str) -> Tensor:
     """`target` as int64 `(rows,)`, checked against `scores` `(rows, classes)`, which messages call `name`.
 

@@ -139,10 +139,11 @@ def calibrate_file(
             tried = [name for name in candidates if name not in left_out]
             selection = fit_best(z, y, candidates=tried, folds=folds, seed=seed)
             method, why, calibrator = selection.name, selection.why, selection.calibrator
+            held_out = selection.held_out
             remarks += [f"{name} could not be tried: {reason}" for name, reason in selection.failures]
         else:
             why, calibrator = None, catalogue.fit(method, z, y)
-        held_out = cross_fit(method, z, y, folds=folds, seed=seed)
+            held_out = cross_fit(method, z, y, folds=folds, seed=seed)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
     except ModuleNotFoundError as error:
@@ -155,7 +156,6 @@ def calibrate_file(
     remarks += calibrator.remarks
     if after.nll > before.nll:
         remarks.append("on rows it was not fitted on, this calibrator does harm: the NLL rises; try --method auto")
-    target.parent.mkdir(parents=True, exist_ok=True)
     save(calibrator, target, class_names=predictions.class_names)
     return CalibrateResult(
         target, method, why, calibrator.summary, len(z), folds, before, after, (*predictions.notes, *remarks)

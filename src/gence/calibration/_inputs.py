@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gence._arrays import as_tensor, class_numbers
+from gence._arrays import as_tensor, check_finite, check_logits, class_numbers
 
 Array = TypeVar("Array", Tensor, np.ndarray)
 AnyArray = Tensor | np.ndarray
@@ -26,13 +26,11 @@ def check_fit(logits: AnyArray, target: AnyArray) -> tuple[Tensor, Tensor]:
 def check_rows(logits: AnyArray) -> Tensor:
     """Logits to learn from as float64 `(rows, classes)`, or ValueError saying why not."""
     logits = as_tensor(logits)
-    _check_logits(logits)
+    check_logits(logits)
     logits = logits.to(torch.float64)
     if logits.shape[0] == 0:
         raise ValueError("logits has no rows; calibration needs rows that the model was not trained on")
-    if not bool(torch.isfinite(logits).all()):
-        row = int((~torch.isfinite(logits)).any(1).nonzero()[0])
-        raise ValueError(f"logits must be finite; row {row} holds NaN or infinity: leave such rows out")
+    check_finite(logits, "logits")
     # Over several rows even the rounding of half precision cannot be a coincidence.
     off = 1e-4 if len(logits) < _SEVERAL_ROWS else 1e-2
     if bool(((logits >= 0.0) & (logits <= 1.0)).all()) and bool(((logits.sum(1) - 1.0).abs() < off).all()):
@@ -50,12 +48,5 @@ def apply(calibrate: Callable[[Tensor], Tensor], logits: Array) -> Array:
     """
     if isinstance(logits, np.ndarray):
         return apply(calibrate, as_tensor(logits)).numpy()
-    _check_logits(logits)
+    check_logits(logits)
     return calibrate(logits.to(torch.float64)).to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def _check_logits(logits: Tensor) -> None:
-    if logits.dim() != 2 or logits.shape[1] < 2:
-        raise ValueError(f"logits must have shape (rows, classes) with at least 2 classes; got {tuple(logits.shape)}")
-    if not logits.is_floating_point():
-        raise ValueError(f"logits must be floating-point; got {logits.dtype}")

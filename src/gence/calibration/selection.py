@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class Selection:
         calibrator: Fitted on all rows.
         scores: `(name, held-out mean NLL in nats)` of every candidate, in the order they were given.
         folds: Parts the rows were dealt into; every row was judged by a fit on the other parts.
+        held_out: Its calibrated logits of every row by fits without the row's fold, float64 `(rows, classes)`.
         failures: `(name, reason)` of the candidates that could not be fitted.
     """
 
@@ -35,6 +36,7 @@ class Selection:
     calibrator: Calibrator
     scores: tuple[tuple[str, float], ...]
     folds: int
+    held_out: Tensor = field(compare=False, repr=False)
     failures: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -66,19 +68,24 @@ def fit_best(
     """
     z, y = check_fit(logits, target)
     scores: list[tuple[str, float]] = []
+    best: tuple[float, str, Tensor] | None = None
     failures: list[tuple[str, str]] = []
     for name in dict.fromkeys(candidates):
         try:
-            scores.append((name, mean_nll(cross_fit(name, z, y, folds=folds, seed=seed), y).item()))
+            held_out = cross_fit(name, z, y, folds=folds, seed=seed)
         except (ModuleNotFoundError, InputError) as error:
             # Those of probmetrics have conditions of their own; ours take whatever passes check_fit.
             if isinstance(error, InputError) and not name.startswith(PREFIX):
                 raise
             failures.append((name, str(error)))
-    if not scores:
+            continue
+        nll = mean_nll(held_out, y).item()
+        scores.append((name, nll))
+        best = (nll, name, held_out) if best is None or nll < best[0] else best
+    if best is None:
         raise ValueError(f"at least one calibrator to choose from is expected; got {tuple(candidates)}: {failures}")
-    chosen = min(scores, key=lambda score: score[1])[0]
-    return Selection(chosen, fit(chosen, z, y), tuple(scores), folds, tuple(failures))
+    _, chosen, held_out = best
+    return Selection(chosen, fit(chosen, z, y), tuple(scores), folds, held_out, tuple(failures))
 
 
 def cross_fit(

@@ -54,24 +54,30 @@ def read_npz(path: Path, request: Request) -> LabelledData:
     )
 
 
-def _arrays(stream: BinaryIO, path: Path) -> dict[str, np.ndarray]:
+def load_npz(stream: BinaryIO, path: Path, cure: str) -> np.lib.npyio.NpzFile:
+    """The arrays of an .npz file by name, never unpickled; `cure` is what to do about a single one without a name."""
     try:
         file = np.load(stream, allow_pickle=False)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not an .npz file, or cut short; save the arrays again with np.savez") from error
     if isinstance(file, np.ndarray):
-        raise InputError(f"{path}: one array without a name; {_EXPECTED}: save them with np.savez")
-    with file:
+        raise InputError(f"{path}: one array without a name; {cure}")
+    return file
+
+
+def _arrays(stream: BinaryIO, path: Path) -> dict[str, np.ndarray]:
+    with load_npz(stream, path, f"{_EXPECTED}: save them with np.savez") as file:
         wanted = ["X", "y", "X_test", "y_test"] if {"X_test", "y_test"} & set(file.files) else ["X", "y"]
         absent = [name for name in wanted if name not in file.files]
         if absent:
             raise InputError(
                 f"{path}: no {listing(absent)} among {listing(file.files) or 'no arrays at all'}; {_EXPECTED}"
             )
-        return {name: _array(file, name, path) for name in wanted}
+        return {name: read_array(file, name, path) for name in wanted}
 
 
-def _array(file: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
+def read_array(file: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
+    """One array of an open file, never unpickled; InputError if it holds objects or is damaged."""
     try:
         return np.asarray(file[name])
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gence._arrays import as_tensor
+from gence import _arrays
+from gence._arrays import as_tensor, check_finite, check_floating
 
 Array = Tensor | np.ndarray
 
@@ -16,8 +17,7 @@ _SEVERAL_ROWS = 8
 def check_logits(logits: Array) -> Tensor:
     """Logits as float64 `(rows, classes)`, or ValueError saying why not."""
     logits = as_tensor(logits)
-    if logits.dim() != 2 or logits.shape[1] < 2:
-        raise ValueError(f"logits must have shape (rows, classes) with at least 2 classes; got {tuple(logits.shape)}")
+    _arrays.check_logits(logits)
     logits = _finite(logits, "logits")
     # One row of logits may look like probabilities, and a row's score must not depend on its company.
     looks = bool(((logits >= 0.0) & (logits <= 1.0)).all()) and bool(((logits.sum(1) - 1.0).abs() < 1e-2).all())
@@ -62,10 +62,7 @@ def check_class_numbers(target: Array, rows: int) -> Tensor:
 
 
 def _finite(values: Tensor, name: str) -> Tensor:
-    if not values.is_floating_point():
-        raise ValueError(f"{name} must be floating-point; got {values.dtype}")
+    check_floating(values, name)
     values = values.to(torch.float64)
-    if not bool(torch.isfinite(values).all()):
-        row = int((~torch.isfinite(values)).any(1).nonzero()[0])
-        raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity: leave such rows out")
+    check_finite(values, name)
     return values

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from gence._errors import InputError
+from gence.data.npz_file import load_npz, read_array
 from gence.data.predictions.classes import RawLabels
 from gence.data.predictions.naming import KINDS, Found, Naming, absent, both_kinds, choose_labels
 from gence.data.predictions.record import Kind
-from gence.data.wording import listing, one_line
+from gence.data.wording import listing
 
 _NAMES = "class_names"
 
@@ -24,24 +23,18 @@ def read_npz(path: Path, naming: Naming) -> Found:
         InputError: If the file is damaged, an array is missing or is no array of its kind.
     """
     # Opened here, because numpy leaves a file that it cannot read open.
-    with path.open("rb") as stream:
-        try:
-            file = np.load(stream, allow_pickle=False)
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: not an .npz file, or cut short; save the arrays again with np.savez") from error
-        if isinstance(file, np.ndarray):
-            raise InputError(f"{path}: one array without a name; save it with np.savez(FILE, logits=..., labels=...)")
-        with file:
-            return _found(file, naming, path)
+    cure = "save it with np.savez(FILE, logits=..., labels=...)"
+    with path.open("rb") as stream, load_npz(stream, path, cure) as file:
+        return _found(file, naming, path)
 
 
 def _found(file: np.lib.npyio.NpzFile, naming: Naming, path: Path) -> Found:
     kind, name, notes = _choose(file.files, naming, path)
-    scores = _scores(_array(file, name, path), name, path)
+    scores = _scores(read_array(file, name, path), name, path)
     labels = choose_labels(naming, "labels", "array", file.files, str(path))
-    raw = _labels(_array(file, labels, path), labels, path) if labels else None
+    raw = _labels(read_array(file, labels, path), labels, path) if labels else None
     if _NAMES in file.files:
-        class_names = _class_names(_array(file, _NAMES, path), path)
+        class_names = _class_names(read_array(file, _NAMES, path), path)
     else:
         class_names = tuple(str(number) for number in range(scores.shape[1] if scores.ndim == 2 else 1))
     return Found(kind, scores, class_names, raw, notes)
@@ -60,18 +53,6 @@ def _choose(there: list[str], naming: Naming, path: Path) -> tuple[Kind, str, tu
             f"{naming.options('NAME')}"
         )
     return kinds[0], kinds[0], (both_kinds(*kinds),) if len(kinds) == 2 else ()
-
-
-def _array(file: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
-    try:
-        return np.asarray(file[name])
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
-            raise InputError(
-                f"{path}: {name} holds Python objects, which are never loaded; save numbers, or text as "
-                f"{name}.astype(str)"
-            ) from error
-        raise InputError(f"{path}: {name} is damaged or cut short ({one_line(error)}); save it again") from error
 
 
 def _scores(values: np.ndarray, name: str, path: Path) -> np.ndarray:
