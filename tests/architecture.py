@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-FOUNDATION = frozenset({"_arrays", "_errors", "_files"})
+FOUNDATION = frozenset({"_arrays", "_epochs", "_errors", "_files"})
 """Top-level modules below every part: they import nothing of gence but each other, and everybody may import them."""
 
 ALLOWED: dict[str, frozenset[str]] = {
     "_arrays": frozenset(),
+    "_epochs": frozenset(),
     "_errors": frozenset(),
     "_files": frozenset(),
     "kernels": frozenset(),
@@ -30,6 +31,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 
 OUTSIDE: dict[str, frozenset[str]] = {
     "_arrays": frozenset({"torch", "numpy"}),
+    "_epochs": frozenset({"torch"}),
     "_errors": frozenset(),
     "_files": frozenset(),
     "kernels": frozenset({"torch", "triton"}),

@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy that looks away from rows it already gets right."""
+"""Focal losses with a fixed rule: cross-entropy that looks away from rows it already gets right."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from gence.losses.cross_entropy import (
     computing_dtype,
     cross_entropy_of_scores,
     result_dtype,
+    valid_rows,
 )
+from gence.losses.rows import rows_of
 
 
 def focal(
@@ -54,11 +56,121 @@ def focal(
     check_loss_arguments(input, target, weight, ignore_index, reduction)
     if not gamma >= 0.0:
         raise ValueError(f"gamma must be at least 0 (0 is cross-entropy); got {gamma}")
-    log_p = input.log_softmax(class_dim(input), dtype=computing_dtype(input))
+    # Rows that do not count become zeros first, so that a NaN in them does not reach the gradient.
+    logits = input.to(computing_dtype(input)).masked_fill(~valid_rows(input, target, ignore_index), 0.0)
+    log_p = logits.log_softmax(class_dim(input))
     # A class ruled out by minus infinity must get gradient 0, not the NaN of 0 times infinity.
     log_p = log_p.clamp(min=torch.finfo(log_p.dtype).min)
-    # 1 - p by expm1: near p = 1 the plain difference has no digits left, and a power below 1 has a gradient of infinity
-    # at 0, so it is kept off 0 by less than any difference a gradient could see.
-    not_p = (-log_p.expm1()).clamp(min=1e-30)
-    scores = not_p**gamma * log_p if gamma > 0.0 else log_p
+    scores = complement(log_p) ** gamma * log_p if gamma > 0.0 else log_p
     return cross_entropy_of_scores(scores, target, weight, ignore_index, reduction).to(result_dtype(input, target))
+
+
+def focal_sample_dependent(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    *,
+    gamma_low: float = 5.0,
+    gamma_high: float = 3.0,
+    threshold: float = 0.2,
+) -> Tensor:
+    r"""FLSD-53, the focal loss :math:`-(1 - p_y)^\gamma \log p_y` with another :math:`\gamma` where :math:`p_y` is low.
+
+    The exponent is `gamma_low` where :math:`p_y` is below the threshold and `gamma_high` elsewhere; the loss jumps
+    there. It is no proper score: on either side of the threshold it is the focal loss, which is none.
+
+    Args:
+        input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
+        target: Class numbers, int64, the shape of `input` without its class axis.
+        weight: `(C)` class weights; `"mean"` divides by the weights of the rows that count.
+        ignore_index: Rows with this class number do not count.
+        reduction: `"none"`, `"mean"` or `"sum"`, each as in `F.cross_entropy`.
+        gamma_low: The exponent of rows with :math:`p_y` below the threshold, at least 0.
+        gamma_high: The exponent of all others, at least 0.
+        threshold: A probability, in [0, 1]; a row that is exactly there has `gamma_high`.
+
+    Returns:
+        A scalar, or the shape of `target` for `"none"`, in the dtype that `F.cross_entropy` would give.
+
+    Raises:
+        ValueError: If shapes, dtypes or settings do not fit together.
+
+    Example:
+        >>> logits, target = torch.zeros(1, 2), torch.tensor([1])
+        >>> round(focal_sample_dependent(logits, target).item(), 4)  # log(2) / 2^3
+        0.0866
+
+    Reference:
+        Mukhoti et al. 2020, arXiv 2002.09437, the FLSD-53 of its experiments.
+    """
+    for name, gamma in {"gamma_low": gamma_low, "gamma_high": gamma_high}.items():
+        if not gamma >= 0.0:
+            raise ValueError(f"{name} must be at least 0 (0 is cross-entropy); got {gamma}")
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"threshold must be a probability, in [0, 1]; got {threshold}")
+    rows = rows_of(input, target, weight, ignore_index, reduction, "focal_sample_dependent")
+    log_p = rows.of_label(rows.log_probs())
+    not_p = complement(log_p)
+    focus = torch.where(log_p.exp() < threshold, not_p**gamma_low, not_p**gamma_high)
+    return rows.reduce(-focus * log_p)
+
+
+def dual_focal(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    *,
+    gamma: float = 5.0,
+) -> Tensor:
+    r"""The focal loss with the next class in it, :math:`-(1 - p_y + p_j)^\gamma \log p_y`.
+
+    Here :math:`p_j` is the largest probability that is strictly less than :math:`p_y`, or 0 if there is none; gradients
+    go through it. A row counts until the label is far ahead of the class that follows it. The loss jumps where another
+    class overtakes the label. It is no proper score: for two classes it is the focal loss where
+    :math:`p_y \le 1/2` and :math:`2^\gamma` times that elsewhere.
+
+    Args:
+        input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
+        target: Class numbers, int64, the shape of `input` without its class axis.
+        weight: `(C)` class weights; `"mean"` divides by the weights of the rows that count.
+        ignore_index: Rows with this class number do not count.
+        reduction: `"none"`, `"mean"` or `"sum"`, each as in `F.cross_entropy`.
+        gamma: How fast a right answer stops to count, at least 0; 0 is cross-entropy. The paper tunes it for each
+            network and data set, from 2.3 to 6.1.
+
+    Returns:
+        A scalar, or the shape of `target` for `"none"`, in the dtype that `F.cross_entropy` would give.
+
+    Raises:
+        ValueError: If shapes, dtypes or settings do not fit together.
+
+    Example:
+        >>> logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
+        >>> round(dual_focal(logits, torch.tensor([0]), gamma=2.0).item(), 4)  # (1 - 0.5 + 0.3)^2 log(2)
+        0.4436
+
+    Reference:
+        Tao et al. 2023, arXiv 2305.13665.
+    """
+    if not gamma >= 0.0:
+        raise ValueError(f"gamma must be at least 0 (0 is cross-entropy); got {gamma}")
+    rows = rows_of(input, target, weight, ignore_index, reduction, "dual_focal")
+    log_probs = rows.log_probs()
+    log_p = rows.of_label(log_probs)
+    below = log_probs < log_p[:, None]
+    # Not max: where several classes come next, amax shares the gradient among them, whatever their order.
+    p_next = log_probs.exp().masked_fill(~below, 0.0).amax(1)
+    return rows.reduce(-((complement(log_p) + p_next) ** gamma) * log_p)
+
+
+def complement(log_p: Tensor) -> Tensor:
+    """1 - p of log p, at least 1e-30.
+
+    It is taken by expm1, as near p = 1 the plain difference has no digits left. A power below 1 has a gradient of
+    infinity at 0, so it is kept off 0 by less than any difference a gradient could see.
+    """
+    return (-log_p.expm1()).clamp(min=1e-30)
