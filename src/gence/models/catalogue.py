@@ -5,34 +5,119 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
 import torch
 from torch import nn
 
 from gence._errors import InputError, unknown_name
+from gence.models.densenet import densenet121
+from gence.models.heads import CosineHead
 from gence.models.mlp import MLP
+from gence.models.resnet import resnet18, resnet32, resnet34, resnet50, resnet110
 from gence.models.small_resnet import SmallResNet
+from gence.models.vit import vit_small
+from gence.models.wide_resnet import wrn16_8, wrn26_10, wrn28_10
+
+Head = Literal["linear", "cosine"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of the catalogue; `build` takes the shape of a row's input and the number of classes."""
+    """One model of the catalogue.
+
+    Attributes:
+        title: A few words, with the number of parameters for 3 channels of 32x32 pixels and 10 classes.
+        reference: Its source.
+        build: (shape of a row's input, number of classes) -> the model.
+        axes: How many axes a row's input may have.
+        least_side: Pixels that the shorter side of an image needs.
+    """
 
     title: str
-    axes: tuple[int, ...]
+    reference: str
     build: Callable[[tuple[int, ...], int], nn.Module]
+    axes: tuple[int, ...] = (3,)
+    least_side: int = 1
 
 
+def _of_channels(build: Callable[[int, int], nn.Module]) -> Callable[[tuple[int, ...], int], nn.Module]:
+    return lambda shape, num_classes: build(shape[0], num_classes)
+
+
+# The least side is what lets every stage that halves the image halve more than one pixel, and for the ViT two patches
+# a side. The small ResNet has none, because "auto" gives it every image.
 CATALOGUE: dict[str, Entry] = {
     "small_resnet": Entry(
-        "residual network with three blocks, 16 to 64 channels, for small images",
-        (3,),
-        lambda shape, num_classes: SmallResNet(shape[0], num_classes),
+        "residual network with three blocks, 16 to 64 channels, for small images, 0.08 M parameters",
+        "after He et al. 2016, arXiv 1512.03385",
+        _of_channels(SmallResNet),
     ),
     "mlp": Entry(
-        "multilayer perceptron, two hidden layers of 128, for tables",
-        (1, 3),
+        "multilayer perceptron, two hidden layers of 128, for tables, 0.41 M parameters for colour images of 32x32",
+        "Rumelhart et al. 1986; batch norm: Ioffe and Szegedy 2015, arXiv 1502.03167",
         lambda shape, num_classes: MLP(math.prod(shape), num_classes),
+        axes=(1, 3),
+    ),
+    "resnet32": Entry(
+        "ResNet-32 for CIFAR, 16 to 64 channels, of the papers on long tails, 0.46 M parameters",
+        "He et al. 2016, arXiv 1512.03385; weights as Cao et al. 2019, arXiv 1906.07413",
+        _of_channels(resnet32),
+        least_side=4,
+    ),
+    "resnet18": Entry(
+        "ResNet-18 with a 3x3 stem, 64 to 512 channels, 11.17 M parameters",
+        "He et al. 2016, arXiv 1512.03385",
+        _of_channels(resnet18),
+        least_side=8,
+    ),
+    "resnet34": Entry(
+        "ResNet-34 with a 3x3 stem, 64 to 512 channels, 21.28 M parameters",
+        "He et al. 2016, arXiv 1512.03385",
+        _of_channels(resnet34),
+        least_side=8,
+    ),
+    "resnet50": Entry(
+        "ResNet-50 with a 3x3 stem, of the papers on calibration, 23.52 M parameters",
+        "He et al. 2016, arXiv 1512.03385; as Mukhoti et al. 2020, arXiv 2002.09437",
+        _of_channels(resnet50),
+        least_side=8,
+    ),
+    "resnet110": Entry(
+        "ResNet-110 of bottlenecks, of the papers on calibration, 45.86 M parameters",
+        "Mukhoti et al. 2020, arXiv 2002.09437; blocks: He et al. 2016, arXiv 1512.03385",
+        _of_channels(resnet110),
+        least_side=8,
+    ),
+    "wrn16_8": Entry(
+        "WRN-16-8, of the benchmark of small data, 10.96 M parameters",
+        "Zagoruyko and Komodakis 2016, arXiv 1605.07146",
+        _of_channels(wrn16_8),
+        least_side=4,
+    ),
+    "wrn28_10": Entry(
+        "WRN-28-10 without dropout, 36.48 M parameters",
+        "Zagoruyko and Komodakis 2016, arXiv 1605.07146",
+        _of_channels(wrn28_10),
+        least_side=4,
+    ),
+    "wrn26_10": Entry(
+        "WRN-26-10 with ReLUs after the additions, of the papers on calibration, 36.48 M parameters",
+        "Mukhoti et al. 2020, arXiv 2002.09437; after Zagoruyko and Komodakis 2016, arXiv 1605.07146",
+        _of_channels(wrn26_10),
+        least_side=4,
+    ),
+    "densenet121": Entry(
+        "DenseNet-121 with a 3x3 stem, growth 32, of the papers on calibration, 6.96 M parameters",
+        "Huang et al. 2017, arXiv 1608.06993; as Mukhoti et al. 2020, arXiv 2002.09437",
+        _of_channels(densenet121),
+        least_side=8,
+    ),
+    "vit_small": Entry(
+        "small vision transformer, patches of 4x4, 6 layers of width 192, 2.69 M parameters",
+        "Dosovitskiy et al. 2021, arXiv 2010.11929; layers as Touvron et al. 2021, arXiv 2012.12877",
+        lambda shape, num_classes: vit_small(cast(tuple[int, int, int], shape), num_classes),
+        least_side=8,
     ),
 }
 
@@ -56,21 +141,49 @@ def choose(name: str, shape: tuple[int, ...]) -> str:
         return "small_resnet" if len(shape) == 3 else "mlp"
     if name not in CATALOGUE:
         raise unknown_name("model", name, ("auto", *CATALOGUE))
-    if len(shape) not in CATALOGUE[name].axes:
-        fitting = ", ".join(n for n, entry in CATALOGUE.items() if len(shape) in entry.axes)
-        raise InputError(f"model {name!r} takes images, the data are a table of {shape[0]} columns; use: {fitting}")
+    if not _takes(CATALOGUE[name], shape):
+        fitting = ", ".join(n for n, entry in CATALOGUE.items() if _takes(entry, shape))
+        if len(shape) not in CATALOGUE[name].axes:
+            raise InputError(f"model {name!r} takes images, the data are a table of {shape[0]} columns; use: {fitting}")
+        least, (height, width) = CATALOGUE[name].least_side, shape[1:]
+        raise InputError(
+            f"model {name!r} takes images of at least {least}x{least} pixels, these have {height}x{width}; "
+            f"enlarge them or use: {fitting}"
+        )
     return name
 
 
-def build(name: str, shape: tuple[int, ...], num_classes: int, *, seed: int) -> nn.Module:
+def _takes(entry: Entry, shape: tuple[int, ...]) -> bool:
+    return len(shape) in entry.axes and (len(shape) == 1 or min(shape[1:]) >= entry.least_side)
+
+
+def build(name: str, shape: tuple[int, ...], num_classes: int, *, seed: int, head: Head = "linear") -> nn.Module:
     """A model with weights drawn from `seed`; the global random state is left as it was.
+
+    Its `features(rows)` gives the penultimate features, `(rows, F)`, and `model(rows)` is `model.head(features)`.
+    The head may be replaced by any module that takes the same `model.head.in_features`.
 
     Args:
         name: One of `names()`.
-        shape: Shape of one row's input: `(channels, height, width)` or `(columns,)`.
+        shape: Shape of one row's input: `(channels, height, width)` or `(columns,)`. Images of 8x8 pixels suit every
+            model, of 4x4 pixels those of three stages: `small_resnet`, `resnet32` and the WRNs.
         num_classes: Logits a row.
-        seed: Two calls with one seed give the same weights.
+        seed: Two calls with one seed give the same weights, and all but the head's are the same for both heads.
+        head: `"linear"`, or `"cosine"` for a `CosineHead`.
+
+    Raises:
+        InputError: If there is no such model or head, or the model cannot take rows of this shape.
+
+    Example:
+        >>> model = build("resnet32", (1, 8, 8), 10, seed=0)
+        >>> model(torch.zeros(2, 1, 8, 8)).shape, model.features(torch.zeros(2, 1, 8, 8)).shape
+        (torch.Size([2, 10]), torch.Size([2, 64]))
     """
+    if head not in get_args(Head):
+        raise unknown_name("head", head, get_args(Head))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return CATALOGUE[choose(name, shape)].build(shape, num_classes)
+        model = CATALOGUE[choose(name, shape)].build(shape, num_classes)
+        if head == "cosine":
+            model.head = CosineHead(cast(nn.Linear, model.head).in_features, num_classes)
+        return model

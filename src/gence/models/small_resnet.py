@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gence.models.residual import ResidualBlock, conv3x3, stages
 
 
 class SmallResNet(nn.Module):
@@ -17,12 +18,8 @@ class SmallResNet(nn.Module):
 
     def __init__(self, channels: int, num_classes: int, *, width: int = 16) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU())
-        self.stages = nn.Sequential(
-            ResidualBlock(width, width, stride=1),
-            ResidualBlock(width, 2 * width, stride=2),
-            ResidualBlock(2 * width, 4 * width, stride=2),
-        )
+        self.stem = nn.Sequential(conv3x3(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU())
+        self.stages = stages(ResidualBlock, width, depths=(1, 1, 1), widths=(width, 2 * width, 4 * width))
         self.head = nn.Linear(4 * width, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
@@ -31,25 +28,3 @@ class SmallResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut; where the shape changes the shortcut is a 1x1 convolution."""
-
-    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
-        super().__init__()
-        self.first = nn.Sequential(_conv(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU())
-        self.second = nn.Sequential(_conv(outputs, outputs, 1), nn.BatchNorm2d(outputs))
-        same = stride == 1 and inputs == outputs
-        self.shortcut = (
-            nn.Identity()
-            if same
-            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.second(self.first(x)) + self.shortcut(x))
-
-
-def _conv(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
