@@ -1,4 +1,4 @@
-"""Which rows are labelled: seeded, stratified, nested choices of row numbers. Regimes never touch inputs."""
+"""Few labels: seeded, stratified, nested choices of row numbers, and the parts they are used in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from gence._errors import InputError
+from gence.data.regimes._draw import Purpose, shuffled_by_class
 
 
 def hold_out(labels: np.ndarray, fraction: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +23,7 @@ def hold_out(labels: np.ndarray, fraction: float, *, seed: int) -> tuple[np.ndar
         (kept, held out): sorted row numbers, int64.
     """
     kept, held_out = [], []
-    for rows in _shuffled_by_class(labels, np.arange(len(labels)), seed, purpose=1):
+    for rows in shuffled_by_class(labels, np.arange(len(labels)), seed, Purpose.HOLD_OUT):
         count = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
         held_out.append(rows[:count])
         kept.append(rows[count:])
@@ -46,7 +47,7 @@ def few_labels(labels: np.ndarray, rows: np.ndarray, per_class: int | Literal["a
     Raises:
         InputError: If a class has fewer rows than that.
     """
-    by_class = _shuffled_by_class(labels, rows, seed, purpose=2)
+    by_class = shuffled_by_class(labels, rows, seed, Purpose.FEW_LABELS)
     if per_class == "all":
         return by_class
     scarce = min(by_class, key=len)
@@ -65,7 +66,7 @@ def split_calibration(drawn: list[np.ndarray], fraction: float) -> tuple[np.ndar
     budgets do. Of n >= 2 rows of a class, 1 + floor(fraction * (n - 2)) are for calibration.
 
     Args:
-        drawn: One array of row numbers a class, in the order drawn (from `few_labels`).
+        drawn: One array of row numbers a class, in the order drawn (from `few_labels` or `long_tail`).
         fraction: Share for calibration, in (0, 1).
 
     Returns:
@@ -90,9 +91,3 @@ def split_calibration(drawn: list[np.ndarray], fraction: float) -> tuple[np.ndar
         train.append(rows[~chosen])
         calibration.append(rows[chosen])
     return np.concatenate(train), np.concatenate(calibration)
-
-
-def _shuffled_by_class(labels: np.ndarray, rows: np.ndarray, seed: int, *, purpose: int) -> list[np.ndarray]:
-    """The rows of each class in a seeded order; `purpose` keeps the test split and the budgets independent."""
-    generator = np.random.default_rng([seed, purpose])
-    return [generator.permutation(rows[labels[rows] == k]) for k in np.unique(labels[rows])]
