@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from gence.data import LabelledData, load
+from gence.data.digits import pair_mnist
 
 
 def test_digits_are_the_images_of_scikit_learn() -> None:
@@ -82,3 +85,46 @@ def test_no_digit_is_on_both_sides_of_the_split_none_with_itself_and_no_pair_is_
 def test_the_pairs_are_the_same_each_time_and_say_what_they_share(pairs: LabelledData) -> None:
     assert load("digit_pairs").fingerprint == pairs.fingerprint
     assert "calibration pairs share digits with training pairs" in pairs.notes[0]
+
+
+def test_the_pairs_are_those_that_were_published_with() -> None:
+    """Fingerprint of the pairs that the studies of batch size were made with."""
+    expected = "0afca75fa52e1e2f2fb2cbb27ef5209330d98c4ee4c327bde0d0c6da12719b1c"
+    assert load("digit_pairs").fingerprint == expected
+
+
+@pytest.fixture(scope="module")
+def mnist() -> LabelledData:
+    """The digits of scikit-learn in the place of MNIST, whose own are larger and more; the last 600 are for testing."""
+    return replace(load("digits"), name="mnist", test_rows=np.arange(1197, 1797))
+
+
+@pytest.fixture(scope="module")
+def mnist_pairs(mnist: LabelledData) -> LabelledData:
+    return pair_mnist(mnist)
+
+
+def test_pairs_of_mnist_have_100_classes_of_600_and_100(mnist_pairs: LabelledData) -> None:
+    assert (mnist_pairs.name, mnist_pairs.inputs.shape) == ("mnist_pairs", (70_000, 1, 8, 16))
+    assert mnist_pairs.inputs.dtype == np.uint8
+    assert mnist_pairs.test_rows is not None
+    train = np.delete(np.arange(70_000), mnist_pairs.test_rows)
+    assert np.bincount(mnist_pairs.labels[train]).tolist() == [600] * 100
+    assert np.bincount(mnist_pairs.labels[mnist_pairs.test_rows]).tolist() == [100] * 100
+
+
+def test_pairs_of_mnist_keep_its_split_and_hold_no_digit_beside_itself(
+    mnist: LabelledData, mnist_pairs: LabelledData
+) -> None:
+    found = halves(mnist_pairs)
+    assert mnist_pairs.test_rows is not None
+    assert found[mnist_pairs.test_rows].min() >= 1197
+    assert np.delete(found, mnist_pairs.test_rows, axis=0).max() < 1197
+    assert (found[:, 0] != found[:, 1]).all()
+    assert len(np.unique(found, axis=0)) == 70_000
+    np.testing.assert_array_equal(mnist_pairs.labels, mnist.labels[found] @ [10, 1])
+
+
+def test_pairs_of_mnist_are_the_same_each_time(mnist: LabelledData, mnist_pairs: LabelledData) -> None:
+    assert pair_mnist(mnist).fingerprint == mnist_pairs.fingerprint
+    assert "MNIST's 70,000 digits" in mnist_pairs.notes[0]

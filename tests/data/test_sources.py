@@ -81,6 +81,8 @@ def test_the_sources_import_with_numpy_alone() -> None:
     [
         ("sklearn", "digits"),
         ("sklearn", "digit_pairs"),
+        ("sklearn", "breast_cancer"),
+        ("datasets", "cifar10"),
         ("pandas", "a.csv"),
         ("pyarrow", "a.parquet"),
         ("PIL", "pets"),
@@ -106,7 +108,7 @@ def test_a_missing_module_of_our_own_is_not_blamed_on_the_installation(monkeypat
     def broken() -> None:
         raise ModuleNotFoundError("No module named 'gence.nothing'", name="gence.nothing")
 
-    monkeypatch.setattr("gence.data.sources.read_digits", broken)
+    monkeypatch.setattr("gence.data.named.read_digits", broken)
 
     with pytest.raises(ModuleNotFoundError):
         load("digits")
@@ -144,7 +146,7 @@ def test_a_slip_in_a_known_name_gets_that_name(
     assert refusal(source) == f"{source!r}: there is no such file or folder; did you mean 'digits'?"
 
 
-@pytest.mark.parametrize("source", ["digit-pairs", "digits_pairs", "pairs"])
+@pytest.mark.parametrize("source", ["digit-pairs", "digits_pairs", "digit_pair"])
 def test_a_slip_in_the_name_of_the_pairs_gets_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal, source: str
 ) -> None:
@@ -168,8 +170,10 @@ def test_a_path_that_resembles_nothing_gets_what_is_known(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    known = "digits, digit_pairs, a folder of images or parquet files, a .csv, .parquet or .npz file, or hf:ORG/NAME"
-    expected = f"expected {known}"
+    expected = (
+        "expected a named data set such as digits or cifar10, a folder of images or parquet files, a .csv, .parquet or "
+        ".npz file, or hf:ORG/NAME"
+    )
     assert refusal("qqq.csv") == f"'qqq.csv': there is no such file or folder; {expected}"
     assert refusal("") == f"'': there is no such file or folder; {expected}"
     assert refusal("qqq/www/eee") == f"'qqq/www/eee': there is no such file or folder; {expected}"

@@ -28,24 +28,33 @@ def read_hub(request: Request) -> LabelledData:
     Raises:
         InputError: If it cannot be found or reached, or its columns cannot be used.
     """
+    repository, _, config = request.source.removeprefix(PREFIX).partition(":")
+    if not repository:
+        raise InputError(f"{request.source}: the name is missing; hf:ORG/NAME or hf:ORG/NAME:CONFIG is expected")
+    cure = "check the name and the network, or download the parquet files and give their folder"
+    return read_repository(repository, config or None, request, cure)
+
+
+def read_repository(repository: str, config: str | None, request: Request, cure: str) -> LabelledData:
+    """Read one configuration of a repository of the hub; `cure` is what to do when it cannot be loaded.
+
+    Raises:
+        InputError: If it cannot be found or reached, or its columns cannot be used.
+    """
     import datasets
 
     source = request.source
-    repository, _, config = source.removeprefix(PREFIX).partition(":")
-    if not repository:
-        raise InputError(f"{source}: the name is missing; hf:ORG/NAME or hf:ORG/NAME:CONFIG is expected")
     with _quiet():
         try:
-            loaded = datasets.load_dataset(repository, config or None)
+            loaded = datasets.load_dataset(repository, config)
         # Whichever HTTP client, file format and hub version are at work raise errors of their own; all of them mean
         # that this source cannot be loaded, and the cause stays chained.
         except Exception as error:
-            raise InputError(
-                f"{source}: cannot be loaded ({one_line(error)}); check the name and the network, or download the "
-                "parquet files and give their folder"
-            ) from error
+            raise InputError(f"{source}: cannot be loaded ({one_line(error)}); {cure}") from error
     chosen = choose_splits([str(split) for split in loaded], source)
-    return arrow_data([_split(split, loaded[split]) for split in chosen.used], request, chosen.notes)
+    return arrow_data(
+        [_split(split, loaded[split]) for split in chosen.wanted(request.test_only)], request, chosen.notes
+    )
 
 
 def _split(name: str, dataset: datasets.Dataset) -> ArrowSplit:

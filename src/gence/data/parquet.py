@@ -40,9 +40,10 @@ def read_parquet_folder(files: Sequence[Path], request: Request) -> LabelledData
     for file in files:
         shards[_split_name(file)].append(file)
     chosen = choose_splits(shards, request.source)
-    for split in chosen.used:
+    wanted = chosen.wanted(request.test_only)
+    for split in wanted:
         _demand_one_series(shards[split])
-    return arrow_data([_split(split, shards[split]) for split in chosen.used], request, chosen.notes)
+    return arrow_data([_split(split, shards[split]) for split in wanted], request, chosen.notes)
 
 
 def find_parquet_files(path: Path) -> list[Path]:

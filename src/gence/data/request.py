@@ -14,9 +14,11 @@ class Request:
         name: What the report calls the data.
         target: The column that holds the label, if given.
         image_size: The side to resize image files to, if given.
+        test_only: Whether the test split alone is wanted; it is then read as if it were all there is.
     """
 
     source: str
     name: str
     target: str | None = None
     image_size: int | None = None
+    test_only: bool = False

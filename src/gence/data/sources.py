@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gence._errors import InputError, nearest
 from gence.data.csv_file import read_csv
 from gence.data.dataset import LabelledData
-from gence.data.digits import read_digit_pairs, read_digits
 from gence.data.hub import PREFIX, read_hub
 from gence.data.image_folder import is_image_folder, read_image_folder
 from gence.data.images import ENDINGS
+from gence.data.medmnist import MEDMNIST, MULTI_LABEL
+from gence.data.named import read_named
 from gence.data.npz_file import read_npz
 from gence.data.parquet import find_parquet_files, read_parquet_file, read_parquet_folder
+from gence.data.recipes import RECIPES
 from gence.data.request import Request
 from gence.data.wording import counted, listing, one_line
 
-_NAMED = ("digits", "digit_pairs")
 _FILES = (".csv", ".parquet", ".npz")
-_KNOWN = "digits, digit_pairs, a folder of images or parquet files, a .csv, .parquet or .npz file, or hf:ORG/NAME"
+_KNOWN = (
+    "a named data set such as digits or cifar10, a folder of images or parquet files, a .csv, .parquet or .npz file, "
+    "or hf:ORG/NAME"
+)
+_OF_ONE_SIZE = ("mnist_pairs", *(name for name, recipe in RECIPES.items() if not recipe.repository))
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def load(source: str, *, target: str | None = None, image_size: int | None = None) -> LabelledData:
+def load(
+    source: str, *, target: str | None = None, image_size: int | None = None, data_root: Path | None = None
+) -> LabelledData:
     """Read labelled data, once, into memory.
 
     Args:
-        source: `digits`, or `digit_pairs` (two of them side by side, 100 classes); a folder of images with one
-            subfolder a class, perhaps below `train/` and `test/`; a folder of parquet files in the Hugging Face
+        source: A named data set, one of `recipes.names()`, whose published sizes are checked; a folder of images with
+            one subfolder a class, perhaps below `train/` and `test/`; a folder of parquet files in the Hugging Face
             layout; a `.csv`, `.parquet` or `.npz` file; or `hf:ORG/NAME[:CONFIG]`. A folder called digits is
             `./digits`.
         target: The column that holds the label, for sources with columns.
         image_size: Resize image files to this many pixels a side. Without it images of one size up to 64 pixels
             keep it, and others become 64 x 64.
+        data_root: The folder that named data sets lie in: parquet files in `ROOT/ORG/NAME/CONFIG`, named as on the
+            Hugging Face hub, or in `ROOT/NAME`; those of MedMNIST as `ROOT/medmnist/SUBSET.npz`. Without it they come
+            from the hub. Embedded data sets need neither.
 
     Returns:
         Images `(rows, channels, height, width)` or a table `(rows, columns)` with `(rows,)` labels, and notes on
@@ -44,8 +56,15 @@ def load(source: str, *, target: str | None = None, image_size: int | None = Non
     """
     if image_size is not None and image_size < 1:
         raise InputError(f"image size {image_size}: at least 1 pixel is expected")
+    with reading(source):
+        return _read(source, target, image_size, data_root)
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """What goes wrong while `source` is read, in the words of this package: missing packages, rights and files."""
     try:
-        return _read(source, target, image_size)
+        yield
     except ModuleNotFoundError as error:
         package = (error.name or "gence").partition(".")[0]
         if package == "gence":
@@ -59,15 +78,26 @@ def load(source: str, *, target: str | None = None, image_size: int | None = Non
         raise InputError(f"{source}: cannot be read ({one_line(error)}); check the path, or give a copy") from error
 
 
-def _read(source: str, target: str | None, image_size: int | None) -> LabelledData:
-    if source.startswith(PREFIX):
-        return read_hub(Request(source, source.removeprefix(PREFIX), target, image_size))
-    if source in _NAMED:
-        _refuse(Request(source, source, target, image_size), "a named source", target=True, image_size=True)
-        return read_digits() if source == "digits" else read_digit_pairs()
+def _read(source: str, target: str | None, image_size: int | None, data_root: Path | None) -> LabelledData:
+    if source in RECIPES:
+        request = Request(source, source, target, image_size)
+        _refuse(request, "a named source", target=True, image_size=source in _OF_ONE_SIZE)
+        return read_named(request, data_root)
+    if source == MULTI_LABEL:
+        raise InputError(
+            f"{source}: its images have several labels each, and one class a row is expected; choose one of "
+            f"{listing(MEDMNIST)}"
+        )
     path = Path(source).expanduser()
-    if not source.strip() or not path.exists():
+    on_hub = source.startswith(PREFIX)
+    if not on_hub and (not source.strip() or not path.exists()):
         raise _not_found(source, path)
+    if data_root is not None:
+        raise InputError(
+            f"{source}: a data root was given, but this is no named data set ({listing(RECIPES)}); leave it out"
+        )
+    if on_hub:
+        return read_hub(Request(source, source.removeprefix(PREFIX), target, image_size))
     if path.is_dir():
         return _read_folder(path, Request(source, path.resolve().name or source, target, image_size))
     return _read_file(path, Request(source, path.resolve().stem, target, image_size))
@@ -119,7 +149,10 @@ def _not_found(source: str, path: Path) -> InputError:
     while not missing.parent.exists():
         missing = missing.parent
     siblings = {entry.name: str(entry) for entry in missing.parent.iterdir()} if missing.parent.is_dir() else {}
-    names = {**siblings, **(dict.fromkeys(_NAMED, "") if missing == path else {})}
+    named = dict.fromkeys(RECIPES, "") if missing == path else {}
+    if source.startswith("medmnist/"):
+        missing, named = path, {name.removeprefix("medmnist/"): name for name in MEDMNIST}
+    names = {**siblings, **named}
     guess = nearest(missing.name, names)
     if guess is not None:
         hint = f"did you mean {names[guess] or guess!r}?"

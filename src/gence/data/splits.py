@@ -21,6 +21,10 @@ class ChosenSplits:
     test: str | None
     unused: tuple[str, ...]
 
+    def wanted(self, test_only: bool) -> tuple[str, ...]:
+        """The splits to read: those used, or the test split alone if there is one and nothing else is wanted."""
+        return self.used[-1:] if test_only else self.used
+
     @property
     def used(self) -> tuple[str, ...]:
         """The training split, then the test split if there is one."""
