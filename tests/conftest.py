@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,21 @@ import torch
 
 # The tensors of tests are small: a second thread costs more than it gives, twice so on a busy machine.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make the loss of that name one that is never finite, until the end of the test."""
+    from gence.losses import catalogue
+
+    def not_finite(input, target, weight, ignore_index, reduction):
+        return input.sum() * float("nan")
+
+    def break_(name: str) -> None:
+        entry = dataclasses.replace(catalogue.CATALOGUE[name], source=not_finite, builds=False)
+        monkeypatch.setitem(catalogue.CATALOGUE, name, entry)
+
+    return break_
 
 
 @pytest.fixture

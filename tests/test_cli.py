@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-from gence.losses import catalogue
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ("--labels-per-class", "4", "--seeds", "1", "--epochs", "1", "--workers", "1")
@@ -32,7 +31,7 @@ def test_compare_leaves_a_page_a_table_and_a_record_a_trial_and_prints_the_answe
         (loss, calibrator) for loss in ("ce", "gence") for calibrator in ("none", "temperature", "ats")
     ]
     assert ",".join(rows[0]) == (
-        "data,model,loss,calibrator,labels_per_class,batch_size,seed,accuracy,nll,brier,ece,ece_mass,classwise_ece,"
+        "data,regime,model,loss,calibrator,labels_per_class,batch_size,seed,accuracy,nll,brier,ece,ece_mass,classwise_ece,"
         "smooth_ece,aurc,seconds"
     )
     assert "gence compare digits --losses ce,gence" in (folder / "report.html").read_text()
@@ -53,10 +52,9 @@ def test_batch_sizes_are_compared_small_ones_first(run: Run, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("sizes", "named"), [("30", ""), ("10,30", ", batches of 30")])
 def test_a_trial_that_fails_is_named_with_its_batch_size_where_there_are_several(
-    run: Run, monkeypatch: pytest.MonkeyPatch, sizes: str, named: str
+    run: Run, broken: Callable[[str], None], sizes: str, named: str
 ) -> None:
-    broken = {"focal": catalogue.Entry("broken", "", lambda: lambda z, y: z.sum() * float("nan"))}
-    monkeypatch.setattr(catalogue, "CATALOGUE", catalogue.CATALOGUE | broken)
+    broken("focal")
     status, out, errors = run("compare", "digits", "--losses", "focal", "--model", "mlp", "--batch-size", sizes, *QUICK)
     assert (status, out) == (1, "")
     assert f"gence: the trial focal, 4 labels a class{named}, seed 0 failed: FloatingPointError" in errors
@@ -205,3 +203,69 @@ def test_without_the_lab_extra_the_command_says_what_to_install(tmp_path: Path) 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr == "gence: the command line needs typer; install it with: pip install 'gence[lab]'\n"
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("losses", r"^mdca +MDCA +Hebbalaguppe et al\. 2022, arXiv 2203\.13834$"),
+        ("models", r"^resnet32 .+ arXiv 1512\.03385"),
+        ("data", r"^cifar10 .+ Krizhevsky 2009"),
+        ("regimes", r"^long-tail .+ Cao et al\. 2019, arXiv 1906\.07413$"),
+        ("calibrators", r"^temperature +temperature scaling +Guo et al\. 2017, arXiv 1706\.04599$"),
+    ],
+)
+def test_list_shows_a_line_a_name_with_its_paper(run: Run, what: str, line: str) -> None:
+    status, out, errors = run("list", what)
+    assert (status, errors) == (0, "")
+    assert re.search(line, out, re.MULTILINE), out
+    names = [shown.split()[0] for shown in out.splitlines()]
+    assert len(set(names)) == len(names)
+
+
+def test_list_offers_the_nearest_kind(run: Run) -> None:
+    assert run("list", "loses") == (
+        2,
+        "",
+        "gence: unknown kind of name 'loses': did you mean 'losses'? known: losses, models, data, regimes, "
+        "calibrators\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--regime", "long-tial:10"), "compare: unknown regime 'long-tial': did you mean 'long-tail'?"),
+        (("--regime", "long-tail"), "compare: long-tail needs its imbalance factor: long-tail:100"),
+        (("--regime", "long-tail:10", "--labels-per-class", "5"), "decides how many labels each class has"),
+        (("--augment", "flop"), "compare: unknown augmentation 'flop'; did you mean 'flip'?"),
+        (("--mixup", "-1"), "compare: training.mixup: input should be greater than or equal to 0; got -1.0"),
+        (("--model", "resnet23"), "compare: unknown model 'resnet23'; did you mean 'resnet"),
+    ],
+)
+def test_a_wrong_setting_stops_a_comparison_with_one_line(run: Run, flags: tuple[str, ...], said: str) -> None:
+    status, out, errors = run("compare", "digits", *flags)
+    assert (status, out) == (2, "")
+    assert errors.startswith("gence: ")
+    assert errors.count("\n") == 1
+    assert said in errors
+
+
+def test_a_named_data_set_that_is_not_in_the_root_is_told(run: Run, tmp_path: Path) -> None:
+    status, out, errors = run("compare", "cifar10", "--data-root", "nowhere")
+    assert (status, out) == (2, "")
+    assert errors.startswith("gence: ")
+    assert "nowhere" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_tail_with_mixup_is_compared_and_the_page_names_it(run: Run, tmp_path: Path) -> None:
+    flags = ("--regime", "long-tail:10", "--losses", "ce,ldam,adafocal", "--model", "mlp", "--mixup", "0.2")
+    status, _, errors = run(
+        "compare", "digits", *flags, "--seeds", "1", "--epochs", "1", "--workers", "1", "--out", "d"
+    )
+    assert status == 0, errors
+    with open(tmp_path / "d/results.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["regime"] for row in rows} == {"long-tail:10"}
+    assert "regime long-tail:10" in (tmp_path / "d/report.html").read_text()

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch.nn.functional as F
 
 from gence import InputError
-from gence.bench.plan import budgets, choose_rows, plan
+from gence.bench.plan import budgets, plan
+from gence.bench.rows import choose_rows
 from gence.bench.spec import Spec, TrainingSpec
 from gence.data import LabelledData
 from gence.losses import catalogue
@@ -129,6 +129,38 @@ def test_without_epochs_a_trial_has_about_300_updates_and_at_least_20_epochs(tab
     assert {t.recipe.epochs for t in plan(Spec(data="x", labels_per_class=("all",)), large)} == {20}
 
 
+def test_a_long_tail_has_one_budget_and_refuses_numbers(table: LabelledData) -> None:
+    spec = Spec(data="x", regime="long-tail:4", losses=("ce",), seeds=1)
+    assert budgets(spec, table) == ("all",)
+    assert [(t.cell.regime, t.cell.labels_per_class) for t in plan(spec, table)] == [("long-tail:4", "all")]
+    numbers = spec.model_copy(update={"labels_per_class": (10,)})
+    with pytest.raises(
+        InputError, match="'long-tail:4' decides how many labels each class has; got labels per class 10"
+    ):
+        budgets(numbers, table)
+
+
+def test_a_loss_that_looks_at_validation_rows_has_its_own_number_of_updates(table: LabelledData) -> None:
+    spec = Spec(data="x", losses=("ce", "adafocal"), labels_per_class=(40,), seeds=1)
+    plain, adaptive = plan(spec, table)
+    assert (plain.recipe.epochs, adaptive.recipe.epochs) == (
+        100,
+        150,
+    )  # 300 updates: of 96 rows three a pass, of 75 two
+    with pytest.raises(InputError, match=r"loss 'adafocal' looks at validation rows, .* leave this loss out"):
+        plan(spec.model_copy(update={"labels_per_class": (2,)}), table)
+
+
+def test_augmentations_are_for_images_and_come_by_the_name_of_the_data(table: LabelledData) -> None:
+    images = dataclasses.replace(table, kind="image", inputs=np.zeros((240, 3, 8, 8), np.uint8), name="cifar10")
+    flip = TrainingSpec(augment=("flip",))
+    assert plan(Spec(data="x", training=flip), images)[0].recipe.augment == ("flip",)
+    assert plan(Spec(data="x"), images)[0].recipe.augment == ("crop", "flip")
+    assert plan(Spec(data="x"), dataclasses.replace(images, name="mine"))[0].recipe.augment == ()
+    with pytest.raises(InputError, match="flip are for images; blobs is a table"):
+        plan(Spec(data="x", training=flip), table)
+
+
 def test_the_key_changes_with_all_that_decides_the_outcome_and_with_nothing_else(table: LabelledData) -> None:
     def keys(data: LabelledData = table, **change) -> set[str]:
         return {trial.key for trial in plan(Spec(data="x", labels_per_class=(10,), seeds=1, **change), data)}
@@ -140,12 +172,18 @@ def test_the_key_changes_with_all_that_decides_the_outcome_and_with_nothing_else
         keys(training=TrainingSpec(epochs=1)),
         keys(training=TrainingSpec(learning_rate=0.1)),
         keys(training=TrainingSpec(batch_size=8)),
+        keys(training=TrainingSpec(mixup=0.2)),
+        keys(regime="label-noise:0.2"),
         keys(calibrators=("none",)),
         keys(calibration_fraction=0.3),
         keys(test_fraction=0.4),
     ):
         assert not base & changed
-    entry = dataclasses.replace(catalogue.CATALOGUE["focal"], build=lambda gamma=9.0: F.cross_entropy)
+
+    def of_gamma_9(input, target, weight, ignore_index, reduction, *, gamma=9.0):
+        raise NotImplementedError
+
+    entry = dataclasses.replace(catalogue.CATALOGUE["focal"], source=of_gamma_9)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(catalogue.CATALOGUE, "focal", entry)
         assert len(base - keys()) == 1  # a knob's default is part of the outcome

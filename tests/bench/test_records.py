@@ -65,8 +65,8 @@ def test_the_logits_are_on_disk_before_the_record_is(
     ("change", "message"),
     [
         (lambda text: text[:40], "not a trial record"),
-        (lambda text: "[]", "record version None, this gence reads version 2; move it away"),
-        (lambda text: text.replace('"version":2', '"version":1', 1), "record version 1, this gence reads version 2"),
+        (lambda text: "[]", "record version None, this gence reads version 3; move it away"),
+        (lambda text: text.replace('"version":3', '"version":1', 1), "record version 1, this gence reads version 3"),
         (lambda text: json.dumps(json.loads(text) | {"extra": 1}), "not a trial record"),
         (lambda text: text.replace('"nll":', '"nlll":'), "not a trial record"),
         (lambda text: text.replace('"seed":0', '"seed":1'), "the record of another trial; move it away"),
@@ -84,7 +84,7 @@ def test_a_file_that_is_no_record_is_named_with_the_cure(
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"version": 2, "spec": {}}', '{"version": 2, "spec": 1, "trials": {"k": {}}}']
+    "content", ["{", "[]", '{"version": 3, "spec": {}}', '{"version": 3, "spec": 1, "trials": {"k": {}}}']
 )
 def test_a_study_file_that_is_broken_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "study.json").write_text(content)
@@ -92,17 +92,17 @@ def test_a_study_file_that_is_broken_is_named(tmp_path: Path, content: str) -> N
         load_study(tmp_path)
 
 
-@pytest.mark.parametrize(("version", "known"), [({}, 1), ({"version": 3}, 3)])
+@pytest.mark.parametrize(("version", "known"), [({}, 1), ({"version": 4}, 4)])
 def test_a_study_of_another_version_is_refused_by_name(
     written: tuple[Path, TrialRecord], version: dict[str, int], known: int
 ) -> None:
     path = written[0].parent.parent / "study.json"
     content = json.loads(path.read_text())
-    assert content.pop("version") == 2
+    assert content.pop("version") == 3
     path.write_text(json.dumps(content | version))
     with pytest.raises(InputError) as error:
         load_study(path.parent)
-    expected = f"{path}: study version {known}, this gence reads version 2; start the study again with another --out"
+    expected = f"{path}: study version {known}, this gence reads version 3; start the study again with another --out"
     assert str(error.value) == expected
 
 

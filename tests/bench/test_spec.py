@@ -7,6 +7,7 @@ import pytest
 
 from gence import InputError
 from gence.bench.spec import Spec, TrainingSpec, parse_spec, read_spec
+from gence.losses import catalogue
 
 
 def test_a_spec_needs_its_data_only() -> None:
@@ -82,7 +83,7 @@ def test_a_batch_size_is_one_number_or_a_list() -> None:
             {"data": "digits", "calibrators": ["tmperature"]},
             "unknown calibrator 'tmperature'; did you mean 'temperature'?",
         ),
-        ({"data": "digits", "model": "resnet"}, "unknown model 'resnet'; did you mean 'small_resnet'?"),
+        ({"data": "digits", "model": "resnet"}, "unknown model 'resnet'; did you mean 'resnet50'?"),
         ({"data": "digits", "losses": []}, "losses is empty; name at least one, or leave the key out"),
         ({"data": "digits", "losses": ["ce", "ce"]}, "losses names 'ce' twice; name everything once"),
         ({"data": "digits", "seeds": 0}, "seeds: input should be greater than or equal to 1; got 0"),
@@ -148,3 +149,9 @@ def test_the_hash_sees_every_setting() -> None:
     specs = [Spec(data="d"), Spec(data="e"), Spec(data="d", seeds=4), Spec(data="d", training=TrainingSpec(epochs=1))]
     assert len({spec.sha256() for spec in specs}) == 4
     assert Spec(data="d").sha256() == Spec(data="d").sha256()
+
+
+def test_all_losses_are_every_name_of_the_catalogue() -> None:
+    assert parse_spec({"data": "x", "losses": ["all"]}, "here").losses == catalogue.names()
+    with pytest.raises(InputError, match="here: unknown loss 'all'"):
+        parse_spec({"data": "x", "losses": ["ce", "all"]}, "here")

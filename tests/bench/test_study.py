@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from gence import InputError
 from gence.bench import executor
 from gence.bench.spec import Spec, TrainingSpec
 from gence.bench.study import Progress, run_study
-from gence.losses import catalogue
 from gence.report import write_csv
 
 SPEC = Spec(
@@ -141,17 +141,16 @@ def test_running_in_this_process_gives_its_threads_back(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_raises_is_told_and_tried_again_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, broken: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = {"gence": catalogue.Entry("broken", "", lambda: lambda z, y: z.sum() * float("nan"))}
-    with monkeypatch.context() as patch:
-        patch.setattr(catalogue, "CATALOGUE", catalogue.CATALOGUE | broken)
-        steps: list[Progress] = []
-        study, failures = run_study(SPEC, tmp_path, on_progress=steps.append)
-        assert [failure.cell.loss for failure in failures] == ["gence", "gence"]
-        assert "FloatingPointError: training diverged" in failures[0].reason
-        assert [record.cell.loss for record in study.records] == ["ce", "ce"]
-        assert [step.done for step in steps] == [0, 1, 2, 3, 4]
+    broken("gence")
+    steps: list[Progress] = []
+    study, failures = run_study(SPEC, tmp_path, on_progress=steps.append)
+    assert [failure.cell.loss for failure in failures] == ["gence", "gence"]
+    assert "FloatingPointError: training diverged" in failures[0].reason
+    assert [record.cell.loss for record in study.records] == ["ce", "ce"]
+    assert [step.done for step in steps] == [0, 1, 2, 3, 4]
+    monkeypatch.undo()
     study, failures = run_study(SPEC, tmp_path)
     assert (len(study.records), failures) == (4, ())
 

@@ -56,11 +56,24 @@ def test_the_record_says_where_it_comes_from(table: LabelledData) -> None:
     record, arrays = run(table)
     assert record.training["updates"] == 4 * 2  # 72 training rows in batches of about 32
     assert record.training["knobs"] == {"strength": 1.0}
-    assert record.data["rows"] == {"train": 72, "calibration": 18, "test": 60}
+    assert record.data["rows"] == {"train": 72, "validation": 0, "calibration": 18, "test": 60}
     assert record.data["fingerprint"] == table.fingerprint
     assert record.environment["torch"] == torch.__version__
     assert record.logits_file == f"gence-n30-b32-s0-{record.key[:12]}.npz"
     assert set(arrays["train_rows"]) | set(arrays["calibration_rows"]) <= set(range(180))
+
+
+def test_what_a_regime_and_a_watching_loss_did_is_in_the_record(table: LabelledData) -> None:
+    change = {"losses": ("adafocal",), "regime": "label-noise:0.5", "training": TrainingSpec(epochs=2, mixup=0.3)}
+    record, arrays = run(table, SPEC.model_copy(update=change))
+    assert record.cell.regime == "label-noise:0.5"
+    assert record.data["rows"] == {"train": 57, "validation": 15, "calibration": 18, "test": 60}
+    assert sum(record.data["wrong_labels"].values()) == 45
+    assert record.data["wrong_labels"]["test"] == 0
+    assert sum(record.data["train_class_counts"]) == 57
+    assert (record.training["mixup"], record.training["augment"]) == (0.3, [])
+    assert np.array_equal(arrays["test_target"], table.labels[arrays["test_rows"]])
+    assert not np.array_equal(arrays["calibration_target"], table.labels[arrays["calibration_rows"]])
 
 
 def test_two_runs_of_one_trial_differ_in_their_times_only(table: LabelledData) -> None:
@@ -114,9 +127,9 @@ def test_the_seed_decides_the_weights_and_the_batches(
     monkeypatch.setattr(trial_module, "choose_rows", lambda *_: rows)
     build, train = trial_module.build, trial_module.train
     if frozen == "weights":
-        monkeypatch.setattr(trial_module, "build", lambda *given, seed: build(*given, seed=0))
+        monkeypatch.setattr(trial_module, "build", lambda *given, seed, **others: build(*given, seed=0, **others))
     else:
-        monkeypatch.setattr(trial_module, "train", lambda *given, seed: train(*given, seed=0))
+        monkeypatch.setattr(trial_module, "train", lambda *given, seed, **others: train(*given, seed=0, **others))
     first, second = (run_trial(trial, table)[1]["test_logits"] for trial in trials)
     assert not np.array_equal(first, second)
 

@@ -28,12 +28,12 @@ METRICS = {
 def record(metrics: dict[str, float] = METRICS, **cell: Any) -> TrialRecord:
     reliability = Reliability(counts=(1,), confidence_sums=(0.5,), correct_counts=(1,))
     result = CalibratorResult(metrics=metrics, reliability=reliability, fitted={}, remarks=(), seconds=0.1)
-    place = {"data": "digits", "model": "mlp", "loss": "ce", "labels_per_class": 10, "batch_size": 32, "seed": 0} | cell
+    place = {"data": "digits", "regime": "none", "model": "mlp", "loss": "ce", "labels_per_class": 10} | cell
     return TrialRecord(
         version=RECORD_VERSION,
         key="k" * 64,
         spec_hash="s" * 64,
-        cell=Cell(**place),
+        cell=Cell(**{"batch_size": 32, "seed": 0} | place),
         training={},
         data={},
         results={"none": result, "ats": result},
@@ -53,10 +53,10 @@ def test_the_file_is_exactly_this_for_one_trial_with_two_calibrators(tmp_path: P
     assert path == tmp_path / "results.csv"
     numbers = "0.9,0.30000000000000004,0.15,1e-07,0.02,0.003,0.018,0.011,2.5"
     assert path.read_bytes().decode() == (
-        "data,model,loss,calibrator,labels_per_class,batch_size,seed,"
+        "data,regime,model,loss,calibrator,labels_per_class,batch_size,seed,"
         "accuracy,nll,brier,ece,ece_mass,classwise_ece,smooth_ece,aurc,seconds\n"
-        f"digits,mlp,ce,none,10,8,0,{numbers}\n"
-        f"digits,mlp,ce,ats,10,8,0,{numbers}\n"
+        f"digits,none,mlp,ce,none,10,8,0,{numbers}\n"
+        f"digits,none,mlp,ce,ats,10,8,0,{numbers}\n"
     )
 
 

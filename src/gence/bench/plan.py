@@ -13,8 +13,11 @@ import numpy as np
 
 from gence._errors import InputError
 from gence.bench.records import RECORD_VERSION, Budget, Cell
+from gence.bench.rows import choose_rows, split_test
 from gence.bench.spec import Spec, TrainingSpec
-from gence.data import LabelledData, few_labels, hold_out, split_calibration
+from gence.data import LabelledData
+from gence.data.recipes import augmentation
+from gence.data.regimes import parse_regime
 from gence.losses import catalogue as losses
 from gence.models import choose
 from gence.training import Recipe, batches_an_epoch
@@ -22,15 +25,6 @@ from gence.training import Recipe, batches_an_epoch
 _UPDATES = 300
 _FEWEST_EPOCHS = 20
 _DEFAULT_BUDGETS = (10, 50)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Row numbers of one trial; the three parts share no row."""
-
-    train: np.ndarray
-    calibration: np.ndarray
-    test: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,17 +50,18 @@ def plan(spec: Spec, data: LabelledData) -> tuple[Trial, ...]:
     model = choose(spec.model, data.inputs.shape[1:])
     fingerprint = data.fingerprint
     fractions = (spec.test_fraction, spec.calibration_fraction)
+    augment = _augment(spec.training, data)
     trials = []
     for budget in budgets(spec, data):
-        cells = [
-            Cell(data=data.name, model=model, loss=loss, labels_per_class=budget, batch_size=size, seed=seed)
-            for size, loss, seed in product(sorted(spec.training.batch_size), spec.losses, range(spec.seeds))
-        ]
+        regime = str(parse_regime(spec.regime))
+        place = {"data": data.name, "regime": regime, "model": model, "labels_per_class": budget}
         # A seed decides which rows are trained on, never how many.
-        train_rows = len(choose_rows(data, cells[0], *fractions).train)
-        _refuse_same_batches(spec.training.batch_size, train_rows, budget)
-        for cell in cells:
-            recipe = _recipe(spec.training, cell.batch_size, train_rows)
+        kinds = {losses.uses_validation(loss): loss for loss in spec.losses}
+        train_rows = {kind: _count_train_rows(data, loss, place, fractions) for kind, loss in kinds.items()}
+        _refuse_same_batches(spec.training.batch_size, max(train_rows.values()), budget)
+        for size, loss, seed in product(sorted(spec.training.batch_size), spec.losses, range(spec.seeds)):
+            cell = Cell(loss=loss, batch_size=size, seed=seed, **place)
+            recipe = _recipe(spec.training, augment, size, train_rows[losses.uses_validation(loss)])
             key = _key(cell, recipe, spec, fingerprint)
             trials.append(Trial(cell, recipe, spec.calibrators, *fractions, spec.sha256(), key))
     return tuple(trials)
@@ -75,10 +70,20 @@ def plan(spec: Spec, data: LabelledData) -> tuple[Trial, ...]:
 def budgets(spec: Spec, data: LabelledData) -> tuple[Budget, ...]:
     """The budgets of a spec, smallest first and "all" last; checked against the rows of the smallest class.
 
+    A long tail says itself how many labels each class has: its only budget is "all".
+
     Raises:
-        InputError: If the smallest class has fewer rows outside the test split than a budget asks for.
+        InputError: If the smallest class has fewer rows outside the test split than a budget asks for, or a number of
+            labels is asked for beside a long tail.
     """
     available, name = _smallest_class(data, spec.test_fraction)
+    if parse_regime(spec.regime).long_tail is not None:
+        if spec.labels_per_class not in (None, ("all",)):
+            raise InputError(
+                f"the regime {spec.regime!r} decides how many labels each class has; got labels per class "
+                f"{', '.join(map(str, spec.labels_per_class))} as well: leave one of the two out"
+            )
+        return ("all",)
     if spec.labels_per_class is None:
         fitting = tuple(budget for budget in _DEFAULT_BUDGETS if budget <= available)
         return fitting if fitting == _DEFAULT_BUDGETS else (*fitting, "all")
@@ -91,16 +96,6 @@ def budgets(spec: Spec, data: LabelledData) -> tuple[Budget, ...]:
     return tuple(sorted(spec.labels_per_class, key=lambda budget: np.inf if budget == "all" else budget))
 
 
-def choose_rows(data: LabelledData, cell: Cell, test_fraction: float, calibration_fraction: float) -> Rows:
-    """The rows of a trial: they depend on the data, the budget and the seed, and on nothing else."""
-    if data.test_rows is None:
-        pool, test = hold_out(data.labels, test_fraction, seed=cell.seed)
-    else:
-        pool, test = np.setdiff1d(np.arange(len(data.labels)), data.test_rows), data.test_rows
-    drawn = few_labels(data.labels, pool, cell.labels_per_class, seed=cell.seed)
-    return Rows(*split_calibration(drawn, calibration_fraction), test)
-
-
 def _smallest_class(data: LabelledData, test_fraction: float) -> tuple[int, str]:
     """How many rows the smallest class has outside the test split, and its name."""
     counts = np.bincount(data.labels, minlength=data.num_classes)
@@ -111,9 +106,7 @@ def _smallest_class(data: LabelledData, test_fraction: float) -> tuple[int, str]
                 f"{data.name}: class {data.class_names[smallest]!r} has {counts[smallest]} rows; at least 3 are "
                 "needed, to train, to calibrate and to test on: merge it with another class or leave it out"
             )
-        pool, _ = hold_out(data.labels, test_fraction, seed=0)
-    else:
-        pool = np.setdiff1d(np.arange(len(data.labels)), data.test_rows)
+    pool, _ = split_test(data, test_fraction, seed=0)
     counts = np.bincount(data.labels[pool], minlength=data.num_classes)
     smallest = int(counts.argmin())
     if counts[smallest] < 2:
@@ -138,7 +131,27 @@ def _refuse_same_batches(sizes: Sequence[int], train_rows: int, budget: Budget) 
             )
 
 
-def _recipe(training: TrainingSpec, batch_size: int, train_rows: int) -> Recipe:
+def _count_train_rows(data: LabelledData, loss: str, place: dict[str, Any], fractions: tuple[float, float]) -> int:
+    cell = Cell(loss=loss, batch_size=1, seed=0, **place)
+    try:
+        return len(choose_rows(data, cell, *fractions).train)
+    except InputError as error:
+        if not losses.uses_validation(loss):
+            raise
+        raise InputError(
+            f"loss {loss!r} looks at validation rows, which are taken out of the training rows, and some class has too "
+            f"few for that ({error}); ask for more labels, or leave this loss out"
+        ) from error
+
+
+def _augment(training: TrainingSpec, data: LabelledData) -> tuple[str, ...]:
+    chosen = augmentation(data.name) if training.augment == "auto" else training.augment
+    if chosen and data.kind != "image":
+        raise InputError(f"{', '.join(chosen)} are for images; {data.name} is a table: leave augment out")
+    return chosen
+
+
+def _recipe(training: TrainingSpec, augment: tuple[str, ...], batch_size: int, train_rows: int) -> Recipe:
     steps = batches_an_epoch(train_rows, batch_size)
     return Recipe(
         epochs=training.epochs or max(round(_UPDATES / steps), _FEWEST_EPOCHS),
@@ -146,6 +159,8 @@ def _recipe(training: TrainingSpec, batch_size: int, train_rows: int) -> Recipe:
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         momentum=training.momentum,
+        augment=augment,
+        mixup=training.mixup,
     )
 
 

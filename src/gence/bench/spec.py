@@ -14,8 +14,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from gence._errors import InputError, nearest
 from gence.bench.records import Budget
 from gence.calibration import catalogue as calibrators
+from gence.data.regimes import parse_regime
 from gence.losses import catalogue as losses
 from gence.models import catalogue as models
+from gence.training import AUGMENTATIONS
 
 SPEC_VERSION = 1
 
@@ -46,6 +48,8 @@ class TrainingSpec(_Strict):
         learning_rate: At the start.
         weight_decay: L2 penalty.
         momentum: Nesterov momentum.
+        augment: Names of augmentations for images, `"auto"` for the usual ones of a data set known by name.
+        mixup: Its alpha; 0 is no mixup.
     """
 
     epochs: Annotated[int, Field(ge=1)] | None = None
@@ -53,6 +57,8 @@ class TrainingSpec(_Strict):
     learning_rate: Annotated[float, Field(gt=0)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    augment: Annotated[tuple[str, ...], BeforeValidator(_listed)] | Literal["auto"] = "auto"
+    mixup: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Spec(_Strict):
@@ -60,10 +66,12 @@ class Spec(_Strict):
 
     Attributes:
         version: Of this format.
-        data: A named source, a path, or `hf:org/name[:config]`.
+        data: A named data set, a path, or `hf:org/name[:config]`.
+        data_root: The folder that named data sets lie in; without it they come from the Hugging Face hub.
         target: The label column of a table.
         image_size: Resize images to this height and width; without it, images of one small size are left alone.
-        losses: Names from the catalogue of losses.
+        regime: How the labels are thinned or spoilt, `"none"` or such as `"long-tail:100"`; see `gence list regimes`.
+        losses: Names from the catalogue of losses; `["all"]` is every one of them.
         labels_per_class: Labels a class, those for calibration included; numbers or `"all"`. Without it: 10 and 50,
             where `"all"` takes the place of what the data cannot afford.
         seeds: How many; seed s decides the test split (where the source has none), the labelled rows, the weights and
@@ -77,8 +85,10 @@ class Spec(_Strict):
 
     version: Literal[1] = SPEC_VERSION
     data: Annotated[str, Field(min_length=1)]
+    data_root: str | None = None
     target: str | None = None
     image_size: Annotated[int, Field(ge=4)] | None = None
+    regime: str = "none"
     losses: _Names = ("ce", "label_smoothing", "focal", "gence")
     labels_per_class: Annotated[tuple[Budget, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
     seeds: Annotated[int, Field(ge=1)] = 5
@@ -95,6 +105,11 @@ class Spec(_Strict):
         if small:
             raise ValueError(f"at least 2 labels per class are needed, one of them to calibrate on; got {small[0]}")
         return value
+
+    @field_validator("losses")
+    @classmethod
+    def _every_loss(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return losses.names() if value == ("all",) else value
 
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
@@ -114,12 +129,17 @@ def parse_spec(content: Mapping[str, Any], where: str) -> Spec:
         ("loss", spec.losses, losses.names()),
         ("calibrator", spec.calibrators, calibrators.names()),
         ("model", (spec.model,), ("auto", *models.names())),
+        ("augmentation", () if spec.training.augment == "auto" else spec.training.augment, tuple(AUGMENTATIONS)),
     ):
         for name in given:
             if name not in known:
                 guess = nearest(name, known)
                 hint = f"did you mean {guess!r}? " if guess else ""
                 raise InputError(f"{where}: unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
+    try:
+        parse_regime(spec.regime)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     for key, values in (
         ("losses", spec.losses),
         ("calibrators", spec.calibrators),

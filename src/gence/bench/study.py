@@ -14,7 +14,7 @@ from gence.bench.records import Cell, Study, load_study, read_record, record_pat
 from gence.bench.spec import Spec
 from gence.data import load
 
-_GRID = {"losses", "labels_per_class", "seeds", "training.batch_size"}
+_GRID = {"losses", "labels_per_class", "seeds", "training.batch_size", "data_root"}
 """What a study may be run again with, changed: its finished trials still belong to it."""
 
 
@@ -60,7 +60,7 @@ def run_study(
     if workers < 1:
         raise InputError(f"workers must be at least 1; got {workers}")
     _refuse_other_study(spec, folder)
-    data = load(spec.data, target=spec.target, image_size=spec.image_size)
+    data = load(spec.data, target=spec.target, image_size=spec.image_size, data_root=_root(spec))
     trials = plan(spec, data)
     written = {**spec.model_dump(mode="json"), "command": command}
     save_study(folder, written, {trial.key: trial.cell for trial in trials})
@@ -81,6 +81,10 @@ def run_study(
 
     failures = execute(pending, data, folder, workers=workers, on_done=count)
     return load_study(folder), failures
+
+
+def _root(spec: Spec) -> Path | None:
+    return None if spec.data_root is None else Path(spec.data_root).expanduser()
 
 
 def _refuse_other_study(spec: Spec, folder: Path) -> None:

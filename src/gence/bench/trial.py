@@ -18,8 +18,9 @@ from torch import Tensor
 
 from gence import metrics
 from gence.bench.environment import environment
-from gence.bench.plan import Rows, Trial, choose_rows
+from gence.bench.plan import Trial
 from gence.bench.records import METRICS, RECORD_VERSION, CalibratorResult, Reliability, TrialRecord, record_path
+from gence.bench.rows import Rows, choose_rows, labels_given
 from gence.calibration import catalogue as calibrators
 from gence.data import LabelledData, fit_standardize
 from gence.losses import catalogue as losses
@@ -49,22 +50,24 @@ def run_trial(trial: Trial, data: LabelledData) -> tuple[TrialRecord, dict[str, 
     """
     cell = trial.cell
     rows = choose_rows(data, cell, trial.test_fraction, trial.calibration_fraction)
+    labels = labels_given(data, cell, rows)
     standardize = fit_standardize(data.kind, data.inputs[rows.train])
 
     def inputs(chosen: np.ndarray) -> Tensor:
         return torch.from_numpy(standardize(data.inputs[chosen]))
 
-    train_inputs, train_target = inputs(rows.train), torch.from_numpy(data.labels[rows.train])
-    model = build(cell.model, data.inputs.shape[1:], data.num_classes, seed=cell.seed)
-    loss = losses.build(cell.loss, num_classes=data.num_classes)
+    train_inputs, train_target = inputs(rows.train), torch.from_numpy(labels[rows.train])
+    validation = (inputs(rows.validation), torch.from_numpy(labels[rows.validation])) if len(rows.validation) else None
+    model = build(cell.model, data.inputs.shape[1:], data.num_classes, seed=cell.seed, head=losses.head(cell.loss))
+    loss = losses.build(cell.loss, class_counts=torch.bincount(train_target, minlength=data.num_classes))
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as cautions:
         warnings.simplefilter("always", UserWarning)
-        updates = train(model, train_inputs, train_target, loss, trial.recipe, seed=cell.seed)
+        updates = train(model, train_inputs, train_target, loss, trial.recipe, seed=cell.seed, validation=validation)
     trained = time.perf_counter()
     calibration_logits, test_logits = predict(model, inputs(rows.calibration)), predict(model, inputs(rows.test))
     predicted = time.perf_counter()
-    calibration_target = torch.from_numpy(data.labels[rows.calibration])
+    calibration_target = torch.from_numpy(labels[rows.calibration])
     test_target = torch.from_numpy(data.labels[rows.test])
     results = {
         name: _calibrate(name, calibration_logits, calibration_target, test_logits, test_target)
@@ -77,11 +80,12 @@ def run_trial(trial: Trial, data: LabelledData) -> tuple[TrialRecord, dict[str, 
         cell=cell,
         training={
             **dataclasses.asdict(trial.recipe),
+            "augment": list(trial.recipe.augment),  # as JSON will give it back
             "updates": updates,
             "knobs": losses.knobs(cell.loss),
             "cautions": list(dict.fromkeys(str(caution.message) for caution in cautions)),
         },
-        data=_describe(data, rows),
+        data=_describe(data, rows, labels),
         results=results,
         seconds={"train": trained - started, "predict": predicted - trained},
         environment=environment(),
@@ -89,10 +93,8 @@ def run_trial(trial: Trial, data: LabelledData) -> tuple[TrialRecord, dict[str, 
         logits_file=record_path(Path(), cell, trial.key).with_suffix(".npz").name,
     )
     arrays = {
-        "train_rows": rows.train,
-        "calibration_rows": rows.calibration,
-        "test_rows": rows.test,
-        "calibration_target": data.labels[rows.calibration],
+        **{f"{name}_rows": part for name, part in rows.parts().items()},
+        "calibration_target": labels[rows.calibration],
         "test_target": data.labels[rows.test],
         "calibration_logits": calibration_logits.numpy(),
         "test_logits": test_logits.numpy(),
@@ -133,8 +135,8 @@ def _fields(calibrator: Any) -> dict[str, Any]:
     return json.loads(json.dumps(fields))
 
 
-def _describe(data: LabelledData, rows: Rows) -> dict[str, Any]:
-    parts = dataclasses.asdict(rows)
+def _describe(data: LabelledData, rows: Rows, labels: np.ndarray) -> dict[str, Any]:
+    parts = rows.parts()
     return {
         "name": data.name,
         "kind": data.kind,
@@ -143,6 +145,8 @@ def _describe(data: LabelledData, rows: Rows) -> dict[str, Any]:
         "notes": list(data.notes),
         "rows": {name: len(part) for name, part in parts.items()},
         "rows_sha256": {name: _sha256(part) for name, part in parts.items()},
+        "train_class_counts": np.bincount(labels[rows.train], minlength=data.num_classes).tolist(),
+        "wrong_labels": {name: int((labels[part] != data.labels[part]).sum()) for name, part in parts.items()},
     }
 
 

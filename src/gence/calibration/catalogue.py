@@ -48,27 +48,47 @@ class Entry:
 
     Attributes:
         title: Its name in words.
+        reference: Its source.
         fitted_type: What `fit` returns.
         fit: (logits, target) -> the fitted calibrator, at default settings.
         keeps_predictions: Whether the class of the highest logit keeps it, whatever was fitted.
     """
 
     title: str
+    reference: str
     fitted_type: type[Calibrator]
     fit: Callable[[AnyArray, AnyArray], Calibrator]
     keeps_predictions: bool
 
 
+_GUO = "Guo et al. 2017, arXiv 1706.04599"
+
 CATALOGUE: dict[str, Entry] = {
-    "none": Entry("no calibrator", Uncalibrated, lambda logits, target: Uncalibrated(), True),
-    "temperature": Entry("temperature scaling", TemperatureScaling, fit_temperature, True),
-    "ats": Entry("adaptive piecewise temperature scaling", AdaptiveTemperatureScaling, fit_adaptive_temperature, True),
-    "ensemble": Entry("ensemble temperature scaling", EnsembleTemperatureScaling, fit_ensemble_temperature, True),
-    "vector": Entry("vector scaling", VectorScaling, fit_vector_scaling, False),
-    "matrix": Entry("matrix scaling", MatrixScaling, fit_matrix_scaling, False),
-    "dirichlet": Entry("Dirichlet calibration", DirichletCalibration, fit_dirichlet, False),
-    "histogram": Entry("histogram binning", HistogramBinning, fit_histogram_binning, False),
-    "isotonic": Entry("isotonic regression", IsotonicCalibration, fit_isotonic, False),
+    "none": Entry("no calibrator", "", Uncalibrated, lambda logits, target: Uncalibrated(), True),
+    "temperature": Entry("temperature scaling", _GUO, TemperatureScaling, fit_temperature, True),
+    "ats": Entry(
+        "adaptive piecewise temperature scaling",
+        "Zhan et al. 2026, arXiv 2604.06689 (ours: a reconstruction)",
+        AdaptiveTemperatureScaling,
+        fit_adaptive_temperature,
+        True,
+    ),
+    "ensemble": Entry(
+        "ensemble temperature scaling",
+        "Zhang et al. 2020, arXiv 2003.07329",
+        EnsembleTemperatureScaling,
+        fit_ensemble_temperature,
+        True,
+    ),
+    "vector": Entry("vector scaling", _GUO, VectorScaling, fit_vector_scaling, False),
+    "matrix": Entry("matrix scaling", _GUO, MatrixScaling, fit_matrix_scaling, False),
+    "dirichlet": Entry(
+        "Dirichlet calibration", "Kull et al. 2019, arXiv 1910.12656", DirichletCalibration, fit_dirichlet, False
+    ),
+    "histogram": Entry(
+        "histogram binning", "Zadrozny and Elkan 2001, ICML", HistogramBinning, fit_histogram_binning, False
+    ),
+    "isotonic": Entry("isotonic regression", "Zadrozny and Elkan 2002, KDD", IsotonicCalibration, fit_isotonic, False),
 }
 
 

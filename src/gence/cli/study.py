@@ -30,12 +30,12 @@ def compare(
         str,
         typer.Argument(
             metavar="DATA",
-            help="digits, digit_pairs, a folder of images (one subfolder a class), a .csv or .parquet table, an .npz "
-            "with X and y, a folder of Hugging Face parquet files, or hf:org/name[:config].",
+            help="A named data set (gence list data), a folder of images (one subfolder a class), a .csv or .parquet "
+            "table, an .npz with X and y, a folder of Hugging Face parquet files, or hf:org/name[:config].",
         ),
     ],
     target: Annotated[str | None, typer.Option(help="The label column of a table.", show_default=False)] = None,
-    losses: Annotated[str, typer.Option(help="Losses to compare, separated by commas.")] = ",".join(
+    losses: Annotated[str, typer.Option(help="Losses to compare, separated by commas, or all.")] = ",".join(
         Spec.model_fields["losses"].default
     ),
     labels_per_class: Annotated[
@@ -45,8 +45,11 @@ def compare(
             show_default="10,50, or all where the data have fewer",
         ),
     ] = None,
+    regime: Annotated[
+        str, typer.Option(help="Thin out or spoil the labels, as in long-tail:100 (gence list regimes).")
+    ] = "none",
     seeds: Annotated[int, typer.Option(help="Repetitions, each with its own rows and weights.")] = 5,
-    model: Annotated[str, typer.Option(help="auto, small_resnet or mlp.")] = "auto",
+    model: Annotated[str, typer.Option(help="auto, or one of gence list models.")] = "auto",
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training rows.", show_default="about 300 updates")
     ] = None,
@@ -57,17 +60,28 @@ def compare(
         str | None,
         typer.Option(help="Rows a batch: one number, or several to compare, separated by commas.", show_default="32"),
     ] = None,
+    augment: Annotated[
+        str, typer.Option(help="crop, flip, both separated by a comma, none, or auto: as is usual for the data set.")
+    ] = "auto",
+    mixup: Annotated[float, typer.Option(help="Mix pairs of training rows, with this alpha; 0 does not.")] = 0.0,
+    data_root: Annotated[
+        str | None,
+        typer.Option(help="Folder that named data sets lie in.", show_default="the Hugging Face hub and its cache"),
+    ] = None,
     workers: _Workers = None,
     out: _Out = None,
 ) -> None:
     """Train every loss on the same few labels, calibrate, and report which is best and whether that is real."""
-    training: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    training: dict[str, Any] = {"mixup": mixup} if epochs is None else {"mixup": mixup, "epochs": epochs}
+    training["augment"] = "auto" if augment == "auto" else [] if augment == "none" else _words(augment)
     if batch_size is not None:
         training["batch_size"] = [_size(word) for word in _words(batch_size)]
     content: dict[str, Any] = {
         "data": data,
+        "data_root": data_root,
         "target": target,
         "image_size": image_size,
+        "regime": regime,
         "losses": _words(losses),
         "seeds": seeds,
         "model": model,

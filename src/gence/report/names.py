@@ -12,13 +12,42 @@ _LOSSES = {
     "ce": "cross-entropy",
     "label_smoothing": "label smoothing",
     "focal": "focal",
+    "flsd53": "sample-dependent focal (FLSD-53)",
+    "dual_focal": "dual focal",
+    "adafocal": "AdaFocal",
+    "brier": "Brier score",
+    "mmce": "MMCE",
+    "mdca": "MDCA",
+    "dca": "DCA",
+    "mbls": "margin-based label smoothing",
+    "acls": "ACLS",
+    "cpc": "pairwise constraints (CPC)",
+    "crl": "correctness ranking (CRL)",
+    "cals": "CALS-ALM",
+    "confidence_penalty": "confidence penalty",
+    "poly1": "Poly-1",
+    "label_relaxation": "label relaxation",
+    "class_balanced": "class-balanced",
+    "balanced_softmax": "balanced softmax",
+    "logit_adjusted": "logit adjustment",
+    "ldam": "LDAM, re-weighted late (DRW)",
     "gence": "GenCE",
     "gence_moving": "moving GenCE",
+    "gence_focal": "focal GenCE",
+    "gence_smoothing": "smoothed GenCE",
+    "gence_margin": "GenCE with a margin",
+    "gence_prior": "prior-aware GenCE",
 }
 _CALIBRATORS = {
     "none": "no calibrator",
     "temperature": "temperature scaling",
     "ats": "adaptive temperature (ATS)",
+    "ensemble": "ensemble temperature scaling",
+    "vector": "vector scaling",
+    "matrix": "matrix scaling",
+    "dirichlet": "Dirichlet calibration",
+    "histogram": "histogram binning",
+    "isotonic": "isotonic regression",
 }
 
 BASELINE = ("ce", "none")
@@ -30,13 +59,14 @@ Varied = Literal["labels", "batch size", "both"]
 COLOURS = 7
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("solid", "dashed", "dotted", "dashdot")
+_FIRST = ("ce", "gence", "focal", "label_smoothing", "gence_moving")
 # Fixed places, so that a loss looks the same in the reports of two studies with different grids.
-_PLACES = ("ce", "gence", "focal", "label_smoothing", "gence_moving")
+_PLACES = (*_FIRST, *(name for name in _LOSSES if name not in _FIRST))
 
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and dash of a loss; together they tell 25 losses apart, also without colour vision."""
+    """Colour, marker and dash of a loss; together they tell 169 losses apart, also without colour vision."""
 
     place: int
     colour: int

@@ -93,6 +93,7 @@ def _facts(study: Study, summary: Summary, grid: Grid) -> list[str]:
         f"{len(grid.calibrators)} {_plural('calibrator', len(grid.calibrators))}",
         _budgets(grid.settings),
         _batch_sizes(grid.settings),
+        *_regimes(study),
         f"{len(seeds(study))} {_plural('seed', len(seeds(study)))}",
         dates(study),
     ]
@@ -109,6 +110,11 @@ def _budgets(settings: Iterable[Setting]) -> str:
 def _batch_sizes(settings: Iterable[Setting]) -> str:
     sizes = sorted({setting.batch_size for setting in settings})
     return f"batches of {_and(sizes)}" if len(sizes) > 1 else ""
+
+
+def _regimes(study: Study) -> list[str]:
+    regimes = _unique(record.cell.regime for record in study.records)
+    return [f"regime {regime}" for regime in regimes if regime != "none"]
 
 
 def _and(values: Sequence[object]) -> str:

@@ -122,7 +122,7 @@ def _by_budget(records: Iterable[TrialRecord]) -> Pairs:
     for record in records:
         rows = _mapping(record.data.get("rows"))
         if rows:
-            text = ", ".join(f"{value} {part}" for part, value in rows.items())
+            text = ", ".join(f"{value} {part}" for part, value in rows.items() if value)
             counts.setdefault(budget_label(record.cell.labels_per_class), {})[text] = None
     return [(budget, " or ".join(texts)) for budget, texts in counts.items()]
 

@@ -13,7 +13,8 @@ from gence.bench.records import METRICS, Setting, Study, Summary, SummaryRow
 from gence.report.columns import COLUMNS, Column, spread
 from gence.report.names import calibrator_label, loss_label
 
-CSV_COLUMNS = ("data", "model", "loss", "calibrator", "labels_per_class", "batch_size", "seed", *METRICS, "seconds")
+_PLACE = ("data", "regime", "model", "loss", "calibrator", "labels_per_class", "batch_size", "seed")
+CSV_COLUMNS = (*_PLACE, *METRICS, "seconds")
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ def write_csv(study: Study, out: Path) -> Path:
     for record in study.records:
         cell = record.cell
         for calibrator, result in record.results.items():
-            place = (cell.data, cell.model, cell.loss, calibrator, cell.labels_per_class, cell.batch_size, cell.seed)
+            place = {**cell.model_dump(), "calibrator": calibrator}
             # The csv module writes floats with repr, so no digit is lost.
             numbers = [result.metrics[metric] for metric in METRICS]
-            writer.writerow([*place, *numbers, record.seconds.get("train", "")])
+            writer.writerow([*(place[key] for key in _PLACE), *numbers, record.seconds.get("train", "")])
     path = out / "results.csv"
     write_atomically(path, buffer.getvalue().encode())
     return path

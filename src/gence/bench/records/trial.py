@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 
 METRICS = ("accuracy", "nll", "brier", "ece", "ece_mass", "classwise_ece", "smooth_ece", "aurc")
 """Every metric a trial measures, in the order of the columns of results.csv. Accuracy is better high, the rest low."""
@@ -41,9 +41,10 @@ class _Frozen(BaseModel):
 
 
 class Cell(_Frozen):
-    """The place of a trial in the grid."""
+    """The place of a trial in the grid; `regime` is as `gence.data.regimes.Regime` writes itself, "none" for none."""
 
     data: str
+    regime: str
     model: str
     loss: str
     labels_per_class: Budget

@@ -1,0 +1,71 @@
+"""Which rows a trial trains, validates, calibrates and tests on, and with which labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from gence.bench.records import Cell
+from gence.data import LabelledData, few_labels, hold_out, split_calibration
+from gence.data.regimes import label_noise, long_tail, parse_regime, prior_shift
+from gence.losses import catalogue as losses
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Row numbers of one trial; the parts share no row. `validation` is empty unless the loss looks at such rows."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    calibration: np.ndarray
+    test: np.ndarray
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """The parts by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def choose_rows(data: LabelledData, cell: Cell, test_fraction: float, calibration_fraction: float) -> Rows:
+    """The rows of a trial: they depend on the data, the regime, the budget and the seed.
+
+    A loss that looks at validation rows has them taken out of its training rows, as every label has its price; those
+    for calibration and the test are the same for every loss.
+
+    Raises:
+        InputError: If a class has too few rows for all parts.
+    """
+    regime = parse_regime(cell.regime)
+    pool, test = split_test(data, test_fraction, cell.seed)
+    if regime.long_tail is None:
+        drawn = few_labels(data.labels, pool, cell.labels_per_class, seed=cell.seed)
+    else:
+        profile, imbalance = regime.long_tail
+        drawn = long_tail(data.labels, pool, imbalance, profile=profile, seed=cell.seed)
+    train, calibration = split_calibration(drawn, calibration_fraction)
+    validation = np.zeros(0, np.int64)
+    if losses.uses_validation(cell.loss):
+        by_class = [train[data.labels[train] == k] for k in range(data.num_classes)]
+        train, validation = split_calibration(by_class, calibration_fraction)
+    if regime.test_prior is not None:
+        imbalance, reverse = regime.test_prior
+        test = prior_shift(data.labels, test, imbalance=imbalance, reverse=reverse, seed=cell.seed)
+    return Rows(train, validation, calibration, test)
+
+
+def split_test(data: LabelledData, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows outside the test split and those in it: the source's own, or one held out by the seed."""
+    if data.test_rows is None:
+        return hold_out(data.labels, test_fraction, seed=seed)
+    return np.setdiff1d(np.arange(len(data.labels)), data.test_rows), data.test_rows
+
+
+def labels_given(data: LabelledData, cell: Cell, rows: Rows) -> np.ndarray:
+    """All labels as the trial is given them: with label noise those of every row but the test rows are touched."""
+    noise = parse_regime(cell.regime).noise
+    if noise is None:
+        return data.labels
+    kind, rate = noise
+    # Sorted, so that a loss with validation rows meets the same wrong labels as the others.
+    labelled = np.sort(np.concatenate([rows.train, rows.validation, rows.calibration]))
+    return label_noise(data.labels, labelled, rate, kind=kind, seed=cell.seed, num_classes=data.num_classes)

@@ -1,0 +1,63 @@
+"""The rows and labels of a trial under each regime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gence.bench.records import Cell
+from gence.bench.rows import Rows, choose_rows, labels_given
+from gence.data import LabelledData
+
+
+def cell(regime: str = "none", loss: str = "ce", budget: int | str = "all", seed: int = 0) -> Cell:
+    return Cell(data="x", regime=regime, model="mlp", loss=loss, labels_per_class=budget, batch_size=8, seed=seed)
+
+
+def rows_of(data: LabelledData, cell: Cell) -> Rows:
+    return choose_rows(data, cell, 0.3, 0.2)
+
+
+def test_a_long_tail_thins_the_labelled_rows_and_leaves_the_test_rows(table: LabelledData) -> None:
+    plain, tail = rows_of(table, cell()), rows_of(table, cell("long-tail:4"))
+    labelled = np.concatenate([tail.train, tail.calibration])
+    assert np.bincount(table.labels[labelled]).tolist() == [60, 30, 15]  # 60, 60 / 4^(1/2), 60 / 4
+    assert np.array_equal(plain.test, tail.test)
+    stepped = rows_of(table, cell("long-tail-step:4"))
+    labelled = np.concatenate([stepped.train, stepped.calibration])
+    assert np.bincount(table.labels[labelled]).tolist() == [60, 15, 15]
+
+
+def test_a_prior_shift_thins_the_test_rows_and_leaves_the_labelled_rows(table: LabelledData) -> None:
+    plain, shifted = rows_of(table, cell()), rows_of(table, cell("prior-shift:4"))
+    assert np.bincount(table.labels[shifted.test]).tolist() == [20, 10, 5]
+    assert set(shifted.test) < set(plain.test)
+    assert np.array_equal(plain.train, shifted.train)
+    backwards = rows_of(table, cell("prior-shift-reversed:4"))
+    assert np.bincount(table.labels[backwards.test]).tolist() == [5, 10, 20]
+
+
+@pytest.mark.parametrize("loss", ["ce", "adafocal"])
+def test_label_noise_touches_all_labelled_rows_no_test_row_and_is_the_same_for_every_loss(
+    table: LabelledData, loss: str
+) -> None:
+    place = cell("label-noise:0.5", loss)
+    rows = rows_of(table, place)
+    given = labels_given(table, place, rows)
+    labelled = np.concatenate([rows.train, rows.validation, rows.calibration])
+    assert (given[labelled] != table.labels[labelled]).mean() == 0.5
+    assert np.array_equal(given[rows.test], table.labels[rows.test])
+    plain = cell("label-noise:0.5")
+    assert np.array_equal(given, labels_given(table, plain, rows_of(table, plain)))
+    assert labels_given(table, cell(), rows) is table.labels
+
+
+def test_a_loss_with_validation_rows_takes_them_from_its_own_training_rows(table: LabelledData) -> None:
+    plain, watching = rows_of(table, cell(budget=20)), rows_of(table, cell(loss="adafocal", budget=20))
+    assert len(plain.validation) == 0
+    assert np.array_equal(plain.calibration, watching.calibration)
+    assert np.array_equal(plain.test, watching.test)
+    assert not set(watching.train) & set(watching.validation)
+    assert set(watching.train) | set(watching.validation) == set(plain.train)
+    assert np.bincount(table.labels[watching.validation]).tolist() == [3, 3, 3]  # of 16: 1 + floor(0.2 * 14)
+    assert tuple(watching.parts()) == ("train", "validation", "calibration", "test")
