@@ -16,7 +16,6 @@ from gence.losses import catalogue
 HERE = Path(__file__).parent
 FILES = (HERE.parent.parent / "README.md", HERE.parent / "losses.md")
 BEGIN, END = "<!-- losses: made by docs/losses/table.py -->", "<!-- /losses -->"
-PROPER = {"yes": "yes", "complete": "if complete", "no": "no"}
 
 
 def table() -> str:
@@ -26,7 +25,7 @@ def table() -> str:
     lines = ["| loss | paper | a row's term | proper | needs | µs |", "|---|---|---|---|---|---:|"]
     for name, entry in catalogue.CATALOGUE.items():
         equation = entry.equation.replace("|", "\\|")
-        cells = (f"`{name}`", entry.reference, equation, PROPER[entry.proper], entry.needs, cost[name])
+        cells = (f"`{name}`", entry.reference, equation, entry.proper, entry.needs, cost[name])
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

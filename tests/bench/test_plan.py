@@ -152,11 +152,11 @@ def test_a_loss_that_looks_at_validation_rows_has_its_own_number_of_updates(tabl
 
 
 def test_augmentations_are_for_images_and_come_by_the_name_of_the_data(table: LabelledData) -> None:
-    images = dataclasses.replace(table, kind="image", inputs=np.zeros((240, 3, 8, 8), np.uint8), name="cifar10")
+    images = dataclasses.replace(table, kind="image", inputs=np.zeros((240, 3, 8, 8), np.uint8))
     flip = TrainingSpec(augment=("flip",))
     assert plan(Spec(data="x", training=flip), images)[0].recipe.augment == ("flip",)
-    assert plan(Spec(data="x"), images)[0].recipe.augment == ("crop", "flip")
-    assert plan(Spec(data="x"), dataclasses.replace(images, name="mine"))[0].recipe.augment == ()
+    assert plan(Spec(data="cifar10"), images)[0].recipe.augment == ("crop", "flip")
+    assert plan(Spec(data="./cifar10"), images)[0].recipe.augment == ()
     with pytest.raises(InputError, match="flip are for images; blobs is a table"):
         plan(Spec(data="x", training=flip), table)
 

@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from gence.bench.records import Study, Summary
+from gence.calibration import catalogue as calibrators
+from gence.losses import catalogue as losses
 from gence.report import write_report
+from gence.report.names import calibrator_label, loss_label
 
 BuildStudy = Callable[..., Study]
 BuildSummary = Callable[[Study], Summary]
@@ -288,3 +291,10 @@ def test_many_losses_open_with_only_those_of_the_answer_brought_out(page: Any, b
 def test_the_page_is_the_same_each_time(page: Any, build_study: BuildStudy) -> None:
     study = build_study(losses=("ce", "gence"), calibrators=("none",), seeds=2)
     assert page(study).html == page(study).html
+
+
+def test_the_words_for_losses_and_calibrators_are_those_of_the_catalogues() -> None:
+    assert {name: loss_label(name) for name in losses.names()} == {
+        name: entry.title for name, entry in losses.CATALOGUE.items()
+    }
+    assert all(calibrator_label(name) != name for name in calibrators.names())

@@ -50,7 +50,7 @@ def plan(spec: Spec, data: LabelledData) -> tuple[Trial, ...]:
     model = choose(spec.model, data.inputs.shape[1:])
     fingerprint = data.fingerprint
     fractions = (spec.test_fraction, spec.calibration_fraction)
-    augment = _augment(spec.training, data)
+    augment = _augment(spec, data)
     trials = []
     for budget in budgets(spec, data):
         regime = str(parse_regime(spec.regime))
@@ -144,8 +144,8 @@ def _count_train_rows(data: LabelledData, loss: str, place: dict[str, Any], frac
         ) from error
 
 
-def _augment(training: TrainingSpec, data: LabelledData) -> tuple[str, ...]:
-    chosen = augmentation(data.name) if training.augment == "auto" else training.augment
+def _augment(spec: Spec, data: LabelledData) -> tuple[str, ...]:
+    chosen = augmentation(spec.data) if spec.training.augment == "auto" else spec.training.augment
     if chosen and data.kind != "image":
         raise InputError(f"{', '.join(chosen)} are for images; {data.name} is a table: leave augment out")
     return chosen

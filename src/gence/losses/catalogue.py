@@ -33,9 +33,10 @@ from gence.losses.smoothing import confidence_penalty, label_relaxation, label_s
 Loss = nn.Module
 """Called with (logits `(N, C)` or `(N, C, d1, ..., dK)`, class numbers): the mean over the rows that count."""
 
-Proper = Literal["yes", "complete", "no"]
-"""Whether the true posterior alone minimises the expected loss: always, if the posteriors are linearly independent, or
-not."""
+Proper = Literal["yes", "if complete", "large batches", "balanced", "balanced, if complete", "no"]
+"""Whether the true posterior alone minimises the expected loss. "if complete": if the class posteriors are linearly
+independent as functions of x; "large batches": in those, where chance does not move the batch's own statistic;
+"balanced": the posterior under a balanced prior does."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "focal": Entry("focal", "Lin et al. 2017, arXiv 1708.02002", "−(1−p_y)^γ log p_y", "no", focal),
     "flsd53": Entry(
-        "sample-dependent focal (FLSD-53)",
+        "focal, by sample (FLSD-53)",
         "Mukhoti et al. 2020, arXiv 2002.09437",
         "focal, γ = 5 if p_y < 0.2, else 3",
         "no",
@@ -112,16 +113,18 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "brier": Entry("Brier score", "Brier 1950", "Σ_k (p_k − 1{k=y})²", "yes", brier),
     "mmce": Entry(
-        "MMCE", "Kumar et al. 2018, PMLR 80", "CE + λ·kernel distance of confidence and accuracy", "no", mmce
+        "MMCE", "Kumar et al. 2018, PMLR 80", "CE + λ·kernel distance of confidence and accuracy", "large batches", mmce
     ),
     "mdca": Entry(
         "MDCA",
         "Hebbalaguppe et al. 2022, arXiv 2203.13834",
         "CE + β·mean_k |mean p_k − mean 1{y=k}|",
-        "no",
+        "large batches",
         mdca,
     ),
-    "dca": Entry("DCA", "Liang et al. 2020, arXiv 2009.04057", "CE + β·|mean confidence − accuracy|", "no", dca),
+    "dca": Entry(
+        "DCA", "Liang et al. 2020, arXiv 2009.04057", "CE + β·|mean confidence − accuracy|", "large batches", dca
+    ),
     "mbls": Entry(
         "margin-based label smoothing",
         "Liu et al. 2022, arXiv 2111.15430",
@@ -185,7 +188,7 @@ CATALOGUE: dict[str, Entry] = {
         "balanced softmax",
         "Ren et al. 2020, arXiv 2007.10740",
         "CE of z + log n",
-        "no",
+        "balanced",
         balanced_softmax,
         needs=_COUNTS,
     ),
@@ -193,7 +196,7 @@ CATALOGUE: dict[str, Entry] = {
         "logit adjustment",
         "Menon et al. 2021, arXiv 2007.07314",
         "CE of z + τ·log π",
-        "no",
+        "balanced",
         logit_adjusted,
         needs=_COUNTS,
     ),
@@ -211,7 +214,7 @@ CATALOGUE: dict[str, Entry] = {
         "GenCE",
         "Zhan et al. 2026, arXiv 2604.06689",
         "−log p_y + log m_y",
-        "complete",
+        "if complete",
         GenCELoss,
         builds=True,
         needs=_BATCH,
@@ -220,7 +223,7 @@ CATALOGUE: dict[str, Entry] = {
         "moving GenCE",
         "ours",
         "GenCE, m a moving average",
-        "complete",
+        "if complete",
         _gence_moving,
         builds=True,
         own_gradient=True,
@@ -235,7 +238,12 @@ CATALOGUE: dict[str, Entry] = {
         "GenCE with a margin", "ours", "GenCE + α·mean_k relu(max z − z_k − m)", "no", gence_margin, needs=_BATCH
     ),
     "gence_prior": Entry(
-        "prior-aware GenCE", "ours", "GenCE of z + τ·log π", "complete", gence_prior, needs=f"{_COUNTS}, {_BATCH}"
+        "prior-aware GenCE",
+        "ours",
+        "GenCE of z + τ·log π",
+        "balanced, if complete",
+        gence_prior,
+        needs=f"{_COUNTS}, {_BATCH}",
     ),
 }
 

@@ -12,7 +12,7 @@ _LOSSES = {
     "ce": "cross-entropy",
     "label_smoothing": "label smoothing",
     "focal": "focal",
-    "flsd53": "sample-dependent focal (FLSD-53)",
+    "flsd53": "focal, by sample (FLSD-53)",
     "dual_focal": "dual focal",
     "adafocal": "AdaFocal",
     "brier": "Brier score",
