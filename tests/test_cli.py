@@ -60,6 +60,13 @@ def test_a_trial_that_fails_is_named_with_its_batch_size_where_there_are_several
     assert f"gence: the trial focal, 4 labels a class{named}, seed 0 failed: FloatingPointError" in errors
 
 
+def test_a_trial_that_fails_with_all_labels_is_named_so(run: Run, broken: Callable[[str], None]) -> None:
+    broken("focal")
+    flags = ("--losses", "focal", "--model", "mlp", "--seeds", "1", "--epochs", "1", "--workers", "1")
+    _, _, errors = run("compare", "digits", *flags, "--labels-per-class", "all")
+    assert "gence: the trial focal, all labels, seed 0 failed" in errors
+
+
 def test_run_reads_a_spec_and_report_makes_page_and_table_again(run: Run, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(
         'data = "digits"\nlosses = ["ce"]\nlabels_per_class = [4]\nseeds = 1\n[training]\nepochs = 1\n'
@@ -211,7 +218,9 @@ def test_without_the_lab_extra_the_command_says_what_to_install(tmp_path: Path) 
         ("losses", r"^mdca +MDCA +Hebbalaguppe et al\. 2022, arXiv 2203\.13834$"),
         ("models", r"^resnet32 .+ arXiv 1512\.03385"),
         ("data", r"^cifar10 .+ Krizhevsky 2009"),
-        ("regimes", r"^long-tail .+ Cao et al\. 2019, arXiv 1906\.07413$"),
+        ("regimes", r"^long-tail:100 .+ Cao et al\. 2019, arXiv 1906\.07413$"),
+        ("regimes", r"^--labels-per-class 10,50 +so many labels of every class"),
+        ("regimes", r"^label-noise:0\.4 +labels wrong, those for calibration too"),
         ("calibrators", r"^temperature +temperature scaling +Guo et al\. 2017, arXiv 1706\.04599$"),
     ],
 )
@@ -238,17 +247,34 @@ def test_list_offers_the_nearest_kind(run: Run) -> None:
         (("--regime", "long-tial:10"), "compare: unknown regime 'long-tial': did you mean 'long-tail'?"),
         (("--regime", "long-tail"), "compare: long-tail needs its imbalance factor: long-tail:100"),
         (("--regime", "long-tail:10", "--labels-per-class", "5"), "decides how many labels each class has"),
+        (("--regime", "label-noise:0.1", "--labels-per-class", "4"), "a rate of 0.1 of at most 4 labels a class makes"),
+        (("--losses", "all,-adafocl"), "compare: unknown loss 'adafocl': did you mean 'adafocal'?"),
+        (("--losses", "all", "--labels-per-class", "2"), "or leave them out (--losses all,-adafocal,-cals)"),
+        (("--data-root", "nowhere"), "nowhere: there is no such folder"),
+        (("--data-root", ""), "data_root: string should have at least 1 character"),
+        (("--augment", ""), "--augment: crop, flip, both separated by a comma, none, or auto, is expected; it is emp"),
+        (("--augment", ","), "it is empty"),
+        (
+            ("--augment", "none,flip"),
+            "--augment: crop, flip, both separated by a comma, none, or auto, is expected; 'n",
+        ),
+        (("--augment", "flip,auto"), "'auto' stands alone"),
+        (("--augment", "flip,flip"), "compare: training.augment names 'flip' twice"),
+        (("--mixup", "1e308"), "compare: training.mixup: input should be less than or equal to 1000000"),
         (("--augment", "flop"), "compare: unknown augmentation 'flop'; did you mean 'flip'?"),
         (("--mixup", "-1"), "compare: training.mixup: input should be greater than or equal to 0; got -1.0"),
         (("--model", "resnet23"), "compare: unknown model 'resnet23'; did you mean 'resnet"),
     ],
 )
-def test_a_wrong_setting_stops_a_comparison_with_one_line(run: Run, flags: tuple[str, ...], said: str) -> None:
+def test_a_wrong_setting_stops_a_comparison_with_one_line(
+    run: Run, tmp_path: Path, flags: tuple[str, ...], said: str
+) -> None:
     status, out, errors = run("compare", "digits", *flags)
     assert (status, out) == (2, "")
     assert errors.startswith("gence: ")
     assert errors.count("\n") == 1
     assert said in errors
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_named_data_set_that_is_not_in_the_root_is_told(run: Run, tmp_path: Path) -> None:
@@ -261,10 +287,11 @@ def test_a_named_data_set_that_is_not_in_the_root_is_told(run: Run, tmp_path: Pa
 
 def test_a_long_tail_with_mixup_is_compared_and_the_page_names_it(run: Run, tmp_path: Path) -> None:
     flags = ("--regime", "long-tail:10", "--losses", "ce,ldam,adafocal", "--model", "mlp", "--mixup", "0.2")
-    status, _, errors = run(
+    status, out, errors = run(
         "compare", "digits", *flags, "--seeds", "1", "--epochs", "1", "--workers", "1", "--out", "d"
     )
     assert status == 0, errors
+    assert out.startswith("all labels, long-tail:10: ")
     with open(tmp_path / "d/results.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["regime"] for row in rows} == {"long-tail:10"}

@@ -2,9 +2,10 @@
 
     python docs/losses/cost.py alone
     python docs/losses/cost.py epoch --data-root ROOT
+    python docs/losses/cost.py steps --data-root ROOT
 
-The first takes a minute; the second trains for as many epochs as there are losses (about two minutes each on two
-cores) and goes on where it was stopped. Both write a CSV beside this file.
+The first takes a minute, the others some five on two cores each. Each writes a CSV beside this file. The second takes
+the time of the network for the same with every loss; the third looks whether it is, in whole steps with some of them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from gence.data import few_labels, fit_standardize, load
 from gence.losses import EpochLoss, catalogue
-from gence.models import build
+from gence.models import CosineHead, build
 
 HERE = Path(__file__).parent
 AGAIN = "ce (again)"  # cross-entropy a second time: how far two equal things are apart
@@ -64,48 +65,87 @@ def alone(repeats: int = 300) -> None:
     write("alone.csv", ["loss", *(f"us_{rows}x{classes}" for rows, classes in SHAPES)], order(lines))
 
 
-def epoch(root: Path) -> None:
-    """Seconds of an epoch with each loss; in every batch all of them take their turn, in a new order each time."""
-    place = HERE / "epoch-steps.csv"
-    done = [row[:3] for row in csv.reader(place.open())] if place.exists() else []
+def images(root: Path) -> tuple[Tensor, Tensor]:
+    """The first 500 images that seed 0 draws of each class, standardised, and their labels."""
     data = load("cifar10", data_root=root)
     pool = np.setdiff1d(np.arange(len(data.labels)), data.test_rows)
     rows = np.concatenate(few_labels(data.labels, pool, 500, seed=0))
-    inputs = torch.from_numpy(fit_standardize("image", data.inputs[rows])(data.inputs[rows]))
-    target = torch.from_numpy(data.labels[rows])
+    inputs = fit_standardize("image", data.inputs[rows])(data.inputs[rows])
+    return torch.from_numpy(inputs).to(memory_format=torch.channels_last), torch.from_numpy(data.labels[rows])
+
+
+def resnet() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    """A ResNet-18 and what trains it."""
+    model = build("resnet18", (3, 32, 32), 10, seed=0).to(memory_format=torch.channels_last)
+    return model, torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+
+def steps(root: Path) -> None:
+    """Whole steps of 128 images, with some losses taking turns: the median ratio to cross-entropy in the same turn."""
+    inputs, target = images(root)
     turns = losses([500] * 10)
-    models = {head: build("resnet18", data.inputs.shape[1:], 10, seed=0, head=head) for head in ("linear", "cosine")}
-    steps = {head: torch.optim.SGD(m.parameters(), lr=1e-4, momentum=0.9) for head, m in models.items()}
+    model, optimizer = resnet()
+    names = ("ce", AGAIN, "gence", "gence_moving", "adafocal", "mmce", "cpc")
+    ratios: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(-1, 8):
+        rows, taken = torch.arange(128) + 128 * max(turn, 0), {}
+        for name in random.Random(turn).sample(names, len(names)):
+            started = time.perf_counter()
+            optimizer.zero_grad(set_to_none=True)
+            turns[name](model(inputs[rows]), target[rows], rows).backward()
+            optimizer.step()
+            taken[name] = time.perf_counter() - started
+        print(turn, {name: round(seconds, 2) for name, seconds in taken.items()}, flush=True)
+        for name in names if turn >= 0 else ():
+            ratios[name].append(taken[name] / taken["ce"])
+    lines = [
+        [name, *(f"{100 * (value - 1):+.1f}" for value in (statistics.median(of), min(of), max(of)))]
+        for name, of in ratios.items()
+    ]
+    write("steps.csv", ["loss", "percent_over_ce", "lowest", "highest"], lines)
+
+
+def epoch(root: Path) -> None:
+    """Seconds of an epoch with each loss.
+
+    In every batch the body of the network runs forward once; all losses, each on its own last layer, take their turn on
+    the same features, forward and back; then the body runs back once and steps. An epoch with a loss is the body's
+    time, which no loss can change, and the loss's own.
+    """
+    inputs, target = images(root)
+    turns = losses([500] * 10)
+    model, optimizer = resnet()
+    heads = {"linear": model.head, "cosine": CosineHead(model.head.in_features, 10)}
+    body, own = 0.0, dict.fromkeys(turns, 0.0)
+    # Equal batches of at least 128, as training deals them; the first is run twice, to warm up.
     batches = torch.randperm(5000, generator=torch.Generator().manual_seed(0)).tensor_split(5000 // 128)
-
-    def step(name: str, numbers: Tensor) -> float:
-        head = catalogue.head("ce" if name == AGAIN else name)
+    for number, batch in enumerate([batches[0], *batches]):
         started = time.perf_counter()
-        steps[head].zero_grad(set_to_none=True)
-        turns[name](models[head](inputs[numbers]), target[numbers], numbers).backward()
-        steps[head].step()
-        return time.perf_counter() - started
-
-    for name in ("ce", "ldam"):
-        step(name, batches[0])  # warm
-    for number in range(len(done) // len(turns), len(batches)):
-        taken = {name: step(name, batches[number]) for name in random.Random(number).sample(list(turns), len(turns))}
-        with place.open("a", newline="") as stream:
-            csv.writer(stream).writerows([number, name, f"{taken[name]:.4f}"] for name in turns)
-    summarize(place)
-
-
-def summarize(place: Path) -> None:
-    """Seconds an epoch, and the median over the batches of the ratio to cross-entropy in the same batch."""
-    taken: dict[str, dict[int, float]] = {}
-    for number, name, seconds in csv.reader(place.open()):
-        taken.setdefault(name, {})[int(number)] = float(seconds)
-    plain = taken["ce"]
-    lines = []
-    for name, of in taken.items():
-        ratios = sorted(of[number] / plain[number] for number in of)
-        lines.append([name, f"{sum(of.values()):.1f}", f"{100 * (statistics.median(ratios) - 1):+.1f}"])
-    write("epoch.csv", ["loss", "seconds", "percent_over_ce"], lines)
+        optimizer.zero_grad(set_to_none=True)
+        features = model.features(inputs[batch])
+        spent, taken = time.perf_counter() - started, {}
+        for name in random.Random(number).sample(list(turns), len(turns)):
+            started = time.perf_counter()
+            given = features.detach().requires_grad_()
+            logits = heads[catalogue.head("ce" if name == AGAIN else name)](given)
+            turns[name](logits, target[batch], batch).backward()
+            taken[name] = time.perf_counter() - started
+            if name == "ce":
+                pull = given.grad
+        started = time.perf_counter()
+        features.backward(pull)
+        optimizer.step()
+        spent += time.perf_counter() - started
+        if number > 0:
+            body += spent
+            own = {name: seconds + taken[name] for name, seconds in own.items()}
+        print(f"batch {number} of {len(batches)}: {spent:.1f} s", flush=True)
+    plain = body + own["ce"]
+    lines = [
+        [name, f"{body + seconds:.2f}", f"{1000 * seconds:.1f}", f"{100 * ((body + seconds) / plain - 1):+.3f}"]
+        for name, seconds in own.items()
+    ]
+    write("epoch.csv", ["loss", "seconds", "ms_of_the_loss", "percent_over_ce"], lines)
 
 
 def order(lines: list[list[str]]) -> list[list[str]]:
@@ -126,7 +166,10 @@ def write(name: str, head: list[str], lines: list[list[str]]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("alone", "epoch"))
+    parser.add_argument("what", choices=("alone", "epoch", "steps"))
     parser.add_argument("--data-root", type=Path)
     given = parser.parse_args()
-    alone() if given.what == "alone" else epoch(given.data_root)
+    if given.what == "alone":
+        alone()
+    else:
+        {"epoch": epoch, "steps": steps}[given.what](given.data_root)

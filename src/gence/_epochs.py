@@ -31,3 +31,9 @@ class EpochLoss(Protocol):
         `validation` is (logits `(V, C)`, class numbers `(V)`).
         """
         ...
+
+
+def check_epoch(epoch: int, epochs: int) -> None:
+    """Raise ValueError if there is no such epoch."""
+    if not 1 <= epoch <= epochs:
+        raise ValueError(f"epoch must lie in 1 to epochs={epochs}, 1 after the first epoch; got {epoch}")

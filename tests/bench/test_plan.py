@@ -147,8 +147,68 @@ def test_a_loss_that_looks_at_validation_rows_has_its_own_number_of_updates(tabl
         100,
         150,
     )  # 300 updates: of 96 rows three a pass, of 75 two
-    with pytest.raises(InputError, match=r"loss 'adafocal' looks at validation rows, .* leave this loss out"):
-        plan(spec.model_copy(update={"labels_per_class": (2,)}), table)
+
+
+@pytest.mark.parametrize(
+    ("losses", "changes", "told"),
+    [
+        (
+            ("all",),
+            {"labels_per_class": (2,)},
+            "adafocal and cals look at validation rows, taken out of their training rows; with 2 labels a class there "
+            "is none to take: ask for at least 3, or leave them out (--losses all,-adafocal,-cals)",
+        ),
+        (
+            ("ce", "adafocal"),
+            {"labels_per_class": (2,)},
+            "adafocal looks at validation rows, taken out of its training rows; with 2 labels a class there is none to "
+            "take: ask for at least 3, or leave it out (--losses ce)",
+        ),
+        (
+            ("cals", "ce"),
+            {"regime": "long-tail:30"},
+            "cals looks at validation rows, taken out of its training rows; with 2 labels of class 'c' there is none "
+            "to take: ask for an imbalance of at most 20, or leave it out (--losses ce)",
+        ),
+        (
+            ("cals",),
+            {"labels_per_class": (2,)},
+            "cals looks at validation rows, taken out of its training rows; with 2 labels a class there is none to "
+            "take: ask for at least 3, or choose other losses",
+        ),
+    ],
+)
+def test_losses_that_cannot_have_validation_rows_are_named_together_with_the_cure(
+    table: LabelledData, losses: tuple[str, ...], changes: dict, told: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        plan(Spec(data="x", losses=losses, **changes), table)
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(("share", "of"), [(0.2, 3), (0.9, 3)])
+def test_three_labels_a_class_are_enough_for_every_loss(table: LabelledData, share: float, of: int) -> None:
+    assert plan(Spec(data="x", losses=("all",), labels_per_class=(of,), calibration_fraction=share), table)
+    assert plan(Spec(data="x", losses=("cals",), regime="long-tail:20"), table)
+
+
+def test_two_rows_of_a_class_are_too_few_for_validation_rows_whatever_the_budget(table: LabelledData) -> None:
+    lonely = dataclasses.replace(table, test_rows=np.arange(6, 240))
+    with pytest.raises(InputError, match="with 2 labels of class 'a' there is none to take: add rows to that class,"):
+        plan(Spec(data="x", losses=("adafocal", "ce")), lonely)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"regime": "long-tail:31"}, "^long-tail:31 leaves class 'c' 1 row; at least 2 are needed"),
+        ({"regime": "prior-shift:100"}, "class number 2 with its share of .* would get none"),
+        ({"regime": "label-noise:0.2", "labels_per_class": (2,)}, "^a rate of 0.2 of at most 2 labels a class makes"),
+    ],
+)
+def test_what_is_wrong_with_a_regime_is_not_put_down_to_a_loss(table: LabelledData, changes: dict, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        plan(Spec(data="x", losses=("adafocal", "cals"), **changes), table)
 
 
 def test_augmentations_are_for_images_and_come_by_the_name_of_the_data(table: LabelledData) -> None:
@@ -157,7 +217,8 @@ def test_augmentations_are_for_images_and_come_by_the_name_of_the_data(table: La
     assert plan(Spec(data="x", training=flip), images)[0].recipe.augment == ("flip",)
     assert plan(Spec(data="cifar10"), images)[0].recipe.augment == ("crop", "flip")
     assert plan(Spec(data="./cifar10"), images)[0].recipe.augment == ()
-    with pytest.raises(InputError, match="flip are for images; blobs is a table"):
+    told = r"augmentation \(flip\) is for images; blobs is a table: give --augment none"
+    with pytest.raises(InputError, match=told):
         plan(Spec(data="x", training=flip), table)
 
 

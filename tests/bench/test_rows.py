@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gence import InputError
 from gence.bench.records import Cell
 from gence.bench.rows import Rows, choose_rows, labels_given
 from gence.data import LabelledData
@@ -26,6 +27,18 @@ def test_a_long_tail_thins_the_labelled_rows_and_leaves_the_test_rows(table: Lab
     stepped = rows_of(table, cell("long-tail-step:4"))
     labelled = np.concatenate([stepped.train, stepped.calibration])
     assert np.bincount(table.labels[labelled]).tolist() == [60, 15, 15]
+
+
+@pytest.mark.parametrize(("regime", "rows"), [("long-tail:31", "1 row"), ("long-tail-step:61", "0 rows")])
+def test_a_long_tail_that_leaves_less_than_two_rows_says_so(table: LabelledData, regime: str, rows: str) -> None:
+    least = "c" if regime == "long-tail:31" else "b"
+    with pytest.raises(InputError) as caught:
+        rows_of(table, cell(regime))
+    assert str(caught.value) == (
+        f"{regime} leaves class {least!r} {rows}; at least 2 are needed, to train and to calibrate on; ask for an "
+        "imbalance of at most 30"
+    )
+    assert len(rows_of(table, cell("long-tail:30")).train) > 0
 
 
 def test_a_prior_shift_thins_the_test_rows_and_leaves_the_labelled_rows(table: LabelledData) -> None:

@@ -99,7 +99,20 @@ def test_a_batch_size_is_one_number_or_a_list() -> None:
             {"data": "digits", "training": {"learning_rate": -1.0}},
             "training.learning_rate: input should be greater than 0",
         ),
-        ({"data": "digits", "losses": "ce"}, "losses: a list is expected; got 'ce'"),
+        ({"data": "digits", "losses": 3}, "losses: a list is expected; got 3"),
+        ({"data": "digits", "losses": "gense"}, "unknown loss 'gense'; did you mean 'gence'?"),
+        ({"data": ".", "losses": ["all", "-focl"]}, "here: unknown loss 'focl': did you mean 'focal'? known: ce,"),
+        ({"data": ".", "losses": ["ce", "all"]}, "here: losses: all comes first and only names with a minus"),
+        ({"data": ".", "losses": ["all", "ce"]}, "may follow it, as in all,-cals; got all,ce"),
+        ({"data": ".", "losses": ["-ce", "all"]}, "as in all,-cals; got -ce,all"),
+        ({"data": ".", "losses": ["-ce"]}, "as in all,-cals; got -ce"),
+        (
+            {"data": ".", "losses": ["all", *(f"-{name}" for name in catalogue.names())]},
+            "here: losses leaves every loss out; keep at least one",
+        ),
+        ({"data": ".", "training": {"mixup": 1e7}}, "training.mixup: input should be less than or equal to 1000000"),
+        ({"data": ".", "training": {"augment": ["flip", "flip"]}}, "training.augment names 'flip' twice; name every"),
+        ({"data": ".", "data_root": ""}, "data_root: string should have at least 1 character; got ''"),
         (
             {"data": "digits", "training": {"learning_rate": float("inf")}},
             "learning_rate: input should be a finite",
@@ -153,5 +166,24 @@ def test_the_hash_sees_every_setting() -> None:
 
 def test_all_losses_are_every_name_of_the_catalogue() -> None:
     assert parse_spec({"data": "x", "losses": ["all"]}, "here").losses == catalogue.names()
-    with pytest.raises(InputError, match="here: unknown loss 'all'"):
-        parse_spec({"data": "x", "losses": ["ce", "all"]}, "here")
+    assert Spec(data="x", losses=("all",)).losses == catalogue.names()
+
+
+def test_names_with_a_minus_are_left_out_of_all() -> None:
+    kept = parse_spec({"data": "x", "losses": ["all", "-adafocal", "-cals"]}, "here").losses
+    assert kept == tuple(name for name in catalogue.names() if name not in ("adafocal", "cals"))
+
+
+def test_one_name_may_stand_without_a_list() -> None:
+    spec = parse_spec({"data": "x", "losses": "focal", "calibrators": "none"}, "here")
+    assert (spec.losses, spec.calibrators) == (("focal",), ("none",))
+    assert parse_spec({"data": "x", "losses": "all"}, "here").losses == catalogue.names()
+
+
+def test_a_regime_is_kept_in_one_spelling() -> None:
+    one, other = (
+        parse_spec({"data": "x", "regime": regime}, "here")
+        for regime in ("label-noise:0.20 + long-tail:10", "long-tail:10.0+label-noise:.2")
+    )
+    assert one.regime == "long-tail:10+label-noise:0.2"
+    assert one.sha256() == other.sha256()

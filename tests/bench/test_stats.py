@@ -32,6 +32,7 @@ def record(loss: str, seed: int, nll: dict[str, float], *, budget: int | str = 1
     }
     place = {
         "data": "d",
+        "regime": "none",
         "model": "m",
         "loss": loss,
         "labels_per_class": budget,

@@ -84,7 +84,7 @@ def test_batch_sizes_may_be_added_and_taken_away_as_losses_may(tmp_path: Path) -
 
 
 def test_a_study_file_whose_recipe_is_no_table_is_another_study(tmp_path: Path) -> None:
-    (tmp_path / "study.json").write_text('{"version": 2, "trials": {}, "spec": {"training": 1}}')
+    (tmp_path / "study.json").write_text('{"version": 3, "trials": {}, "spec": {"training": 1}}')
     with pytest.raises(InputError, match="holds another study: its version is None, now 1 is asked for"):
         run_study(SPEC, tmp_path)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from gence import InputError
-from gence.losses import EpochLoss, catalogue
+from gence.losses import EpochLoss, _cautions, catalogue, mmce
 
 # Said once, and so in whichever test comes first.
 pytestmark = pytest.mark.filterwarnings("ignore:GenCE was given a batch of")
@@ -26,7 +28,7 @@ KNOBS = {
     "dual_focal": {"gamma": 5.0},
     "adafocal": {"gamma": 1.0, "rate": 1.0, "bins": 15, "gamma_max": 20.0, "gamma_min": -2.0, "switch": 0.2},
     "brier": {},
-    "mmce": {"lambd": 2.0, "width": 0.4},
+    "mmce": {"lambd": 2.0, "width": 0.4, "weighted": False},
     "mdca": {"beta": 1.0},
     "dca": {"beta": 1.0},
     "mbls": {"alpha": 0.1, "margin": 10.0},
@@ -54,6 +56,10 @@ SPREADS_WEIGHTS = {"label_smoothing", "gence_smoothing"}
 INFINITE_WITH_A_CLASS_RULED_OUT = {
     "label_smoothing", "gence_smoothing", "mbls", "acls", "cals", "gence_margin", "cpc",
 }  # fmt: skip
+# So that the logits of the tests are beyond it.
+SMALL_MARGIN = {"mbls", "acls", "cals", "gence_margin"}
+# `F.cross_entropy` gives an ignored row that is NaN a gradient of NaN.
+AS_CROSS_ENTROPY_IGNORES = {"ce", "gence", "gence_moving", "gence_smoothing"}
 # Its penalty is on the highest logit itself.
 SEES_A_SHIFT_OF_LOGITS = {"acls"}
 # Its pairs are neighbours in the batch, which have no order in images.
@@ -72,6 +78,8 @@ def build(name: str, classes: int = 5, order: Tensor | None = None, **settings: 
     """
     order = torch.arange(classes) if order is None else order
     counts = COUNTS[:classes] if classes <= 5 else torch.cat([COUNTS, torch.full((classes - 5,), 3)])
+    if name in SMALL_MARGIN:
+        settings = {"margin": 1.0} | settings
     loss = catalogue.build(name, class_counts=counts[order], **settings).double()
     if isinstance(loss, EpochLoss):
         for epoch in (1, 2):
@@ -117,7 +125,8 @@ def test_an_ignored_row_changes_nothing_and_gets_no_gradient(name: str, ignored:
     places = torch.arange(len(target) + 2)
     hole = torch.tensor([3, 17])
     left = places[~torch.isin(places, hole)]
-    more = torch.full((len(places), 5), 7.0, dtype=torch.float64).index_copy(0, left, logits).requires_grad_()
+    nothing = 7.0 if name in AS_CROSS_ENTROPY_IGNORES else torch.nan
+    more = torch.full((len(places), 5), nothing, dtype=torch.float64).index_copy(0, left, logits).requires_grad_()
     labels = torch.full((len(places),), ignored).index_copy(0, left, target)
     result = of(name, more, labels, rows=torch.arange(len(places)), ignore_index=ignored)
     assert_close(result, of(name, logits, target, rows=left, ignore_index=ignored))
@@ -192,15 +201,18 @@ def test_training_with_it_beats_guessing(name: str) -> None:
 @every_loss
 def test_it_takes_bfloat16_autocast_and_compiles_whole(name: str) -> None:
     logits, target = batch()
-    result = of(name, logits, target)
+    result = of(name, logits.requires_grad_(), target)
+    gradient = torch.autograd.grad(result, logits)[0]
     loss = build(name).float()
     with torch.autocast("cpu", torch.bfloat16):
         low = value(loss, logits.bfloat16(), target)
     assert low.dtype == torch.float32
     assert_close(low.double(), result, rtol=2e-2, atol=2e-2)
     torch.compiler.reset()  # every loss of a function is the same module to the compiler, which counts its versions
-    compiled = torch.compile(build(name), fullgraph=True, backend="eager")
-    assert_close(value(compiled, logits, target) if name == "crl" else compiled(logits, target), result)
+    compiled = torch.compile(build(name), fullgraph=True, backend="aot_eager")
+    whole = value(compiled, logits, target) if name == "crl" else compiled(logits, target)
+    assert_close(whole, result)
+    assert_close(torch.autograd.grad(whole, logits)[0], gradient)
 
 
 @every_loss
@@ -211,6 +223,18 @@ def test_it_never_waits_for_an_accelerator(name: str) -> None:
     logits = logits.to("meta").requires_grad_()
     result = value(loss, logits, target.to("meta"), torch.arange(30, device="meta"))
     assert torch.autograd.grad(result, logits)[0].shape == (30, 5)
+
+
+@every_loss
+def test_it_can_be_under_vmap_and_grad(name: str) -> None:
+    loss = build(name)
+    if isinstance(loss, EpochLoss) or name == "gence_moving":
+        pytest.skip("it keeps a state")
+    logits, target = (torch.stack(parts) for parts in zip(*(batch(seed=seed) for seed in range(3)), strict=True))
+    target[1, 4] = -100
+    gradients = torch.vmap(torch.func.grad(loss))(logits, target)
+    for z, y, gradient in zip(logits.requires_grad_(), target, gradients, strict=True):
+        assert_close(gradient, torch.autograd.grad(loss(z, y), z)[0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -233,10 +257,8 @@ def test_every_knob_changes_the_loss(name: str) -> None:
     logits, target = batch()
     if isinstance(catalogue.build(name, class_counts=COUNTS), EpochLoss):
         pytest.skip("some tell only over epochs; its own tests hold them")
-    if name in ("mbls", "acls", "gence_margin"):
-        logits = 10.0 * logits  # beyond the margin
     for knob, default in catalogue.knobs(name).items():
-        usual, changed = build(name), build(name, **{knob: default / 2})
+        usual, changed = build(name), build(name, **{knob: not default if isinstance(default, bool) else default / 2})
         for _ in range(60):  # a rate tells after 1 / rate batches
             logits = 0.97 * logits if name == "gence_moving" else logits
             values = usual(logits, target), changed(logits, target)
@@ -318,3 +340,92 @@ def test_a_misspelt_loss_or_knob_is_answered_with_the_nearest_name() -> None:
         catalogue.build("ldam", num_classes=5)
     with pytest.raises(InputError, match="class_counts must have one entry a class, 4; got 5"):
         catalogue.build("ldam", num_classes=4, class_counts=COUNTS)
+
+
+@every_loss
+def test_a_setting_that_is_no_number_of_its_range_is_refused_when_the_loss_is_built(name: str) -> None:
+    for knob, default in catalogue.knobs(name).items():
+        for wrong in (math.inf, math.nan):
+            with pytest.raises(ValueError, match=f"{knob}|gamma|smoothing"):
+                catalogue.build(name, class_counts=COUNTS, **{knob: wrong})
+        if type(default) is int:
+            with pytest.raises(ValueError, match=f"{knob} must be a whole number of at least 1; got 2.5"):
+                catalogue.build(name, class_counts=COUNTS, **{knob: 2.5})
+        with pytest.raises(InputError, match=f"knob {knob} of loss '{name}' must be (a number|True or False); got '1'"):
+            catalogue.build(name, class_counts=COUNTS, **{knob: "1"})
+
+
+@every_loss
+def test_it_is_built_whatever_the_ignore_index_with_a_weight_or_with_the_number_of_classes_alone(name: str) -> None:
+    for ignored in (0, 1, 255, -1):
+        assert catalogue.build(name, class_counts=COUNTS, ignore_index=ignored).ignore_index == ignored
+    catalogue.build(name, class_counts=COUNTS, weight=torch.ones(5))
+    if not catalogue.CATALOGUE[name].needs.startswith("labels a class"):
+        catalogue.build(name, num_classes=5)
+        catalogue.build(name, num_classes=5, weight=torch.ones(5))
+
+
+def test_building_says_nothing_and_leaves_it_to_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cautions, "_said", set())
+    monkeypatch.setattr(_cautions.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(_cautions.dist, "get_world_size", lambda: 2)
+    loss = catalogue.build("gence_focal", num_classes=5)
+    with pytest.warns(UserWarning, match="gence_focal has no exact form for ranks yet"):
+        loss(*batch())
+
+
+def test_a_switch_is_a_knob_and_a_whole_number_will_do_for_any() -> None:
+    logits, target = batch()
+    loss = catalogue.build("mmce", weighted=True, lambd=1)
+    assert_close(loss(logits, target), mmce(logits, target, weighted=True, lambd=1.0))
+    with pytest.raises(InputError, match="knob weighted of loss 'mmce' must be True or False; got 1"):
+        catalogue.build("mmce", weighted=1)
+    with pytest.raises(InputError, match="knob gamma of loss 'focal' must be a number; got True"):
+        catalogue.build("focal", gamma=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("focal", {"gamma": -1.0}, r"gamma must be a finite number of at least 0 \(0 is cross-entropy\); got -1"),
+        ("gence", {"strength": math.nan}, "strength must be a finite number"),
+        ("gence", {"reduction": "avg"}, "reduction must be one of none, mean, sum; got 'avg'"),
+        ("ce", {"class_counts": {0: 3, 1: 2}.values()}, "class_counts must hold the training rows .* got dict_values"),
+        ("ce", {"class_counts": (n for n in (3, 2))}, "class_counts must hold the training rows .* got generator"),
+        ("ce", {"class_counts": 5}, r"class_counts must hold .* shape \(C,\); got shape \(\)"),
+        ("balanced_softmax", {"class_counts": [1, 0]}, "class_counts must be above 0 and finite, .* got 0 for class 1"),
+        (
+            "ldam",
+            {"class_counts": [3, 2], "weight": [1.0, 1.0]},
+            r"weight must be a tensor; got list: use torch.as_ten",
+        ),
+        (
+            "brier",
+            {"num_classes": 3, "weight": torch.ones(2)},
+            r"weight must have one entry a class, shape \(3,\); got",
+        ),
+    ],
+)
+def test_what_a_loss_cannot_do_with_is_named_when_it_is_built(name: str, settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        catalogue.build(name, **settings)
+
+
+def test_the_counts_and_weights_of_the_caller_stay_his_own() -> None:
+    counts = np.array([40.0, 20.0])
+    loss = catalogue.build("balanced_softmax", class_counts=counts)
+    loss.load_state_dict({"class_counts": torch.tensor([1.0, 2.0], dtype=torch.float64)})
+    assert counts.tolist() == [40.0, 20.0]
+    loss = catalogue.build("ldam", class_counts=counts)
+    counts[:] = 1.0
+    assert loss.class_counts.tolist() == [40.0, 20.0]
+
+
+@every_loss
+def test_an_epoch_that_there_is_not_is_refused(name: str) -> None:
+    loss = build(name)
+    if not isinstance(loss, EpochLoss):
+        pytest.skip("it does not learn over epochs")
+    for epoch in (0, 11):
+        with pytest.raises(ValueError, match=f"epoch must lie in 1 to epochs=10, 1 after the first epoch; got {epoch}"):
+            loss.end_epoch(epoch, 10, batch())

@@ -42,6 +42,14 @@ def test_whatever_differs_is_named_with_both_numbers(facts: Facts, message: str)
     assert str(caught.value) == f"zoo: not as published: {message}; get another copy"
 
 
+def test_the_files_that_were_read_are_named() -> None:
+    with pytest.raises(InputError) as caught:
+        check_facts(DATA, [replace(FACTS, train_rows=4)], "cure", ["train.parquet", "test.parquet"])
+    assert str(caught.value) == (
+        "zoo: not as published: training rows 3 instead of 4 (read from train.parquet, test.parquet); cure"
+    )
+
+
 def test_one_release_of_several_will_do_but_not_a_mixture() -> None:
     check_facts(DATA, [Facts(30, 20, 2, (3, 4, 6)), FACTS], "cure")
     with pytest.raises(InputError, match="training rows 3 instead of 30"):

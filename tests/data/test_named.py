@@ -102,8 +102,18 @@ def test_other_numbers_than_published_are_refused(cifar100: Path, shrink, refusa
 
     assert refusal("cifar100", data_root=cifar100) == (
         "cifar100: not as published: training rows 4 instead of 50000, classes 3 instead of 100, rows of shape "
-        f"(3, 4, 4) instead of (3, 32, 32); download {cifar100}/uoft-cs/cifar100/cifar100 again, or give its path if "
-        "it is other data"
+        "(3, 4, 4) instead of (3, 32, 32) (read from train-00000-of-00001.parquet, test-00000-of-00001.parquet); "
+        f"download {cifar100}/uoft-cs/cifar100/cifar100 again, or give its path if it is other data"
+    )
+
+
+def test_files_of_a_split_that_is_not_read_are_not_named(cifar100: Path, shrink, refusal) -> None:
+    folder = cifar100 / "uoft-cs/cifar100/cifar100"
+    (folder / "validation-00000-of-00001.parquet").write_bytes((folder / "test-00000-of-00001.parquet").read_bytes())
+    shrink("cifar100", 5, 3, 3, (3, 4, 4))
+
+    assert "(read from train-00000-of-00001.parquet, test-00000-of-00001.parquet)" in refusal(
+        "cifar100", data_root=cifar100
     )
 
 
@@ -126,7 +136,9 @@ def test_of_test_images_the_training_rows_are_not_read(cifar100: Path, refusal) 
 def test_test_images_are_checked_as_well(cifar100: Path, shrink) -> None:
     shrink("cifar100", 4, 10, 3, (3, 4, 4))
 
-    with pytest.raises(ValueError, match="cifar100: not as published: test rows 3 instead of 10; download"):
+    with pytest.raises(
+        ValueError, match=r"not as published: test rows 3 instead of 10 \(read from test-\S+\); download"
+    ):
         read_test_images("cifar100", cifar100)
 
 
@@ -134,8 +146,8 @@ def test_a_missing_folder_is_refused_with_what_the_root_holds(cifar100: Path, re
     (cifar100 / "notes.txt").write_text("mine")
 
     assert refusal("cifar10", data_root=cifar100) == (
-        f"cifar10: the data root has no folder {cifar100}/uoft-cs/cifar10/plain_text, where the parquet files of the "
-        "hub are expected; it holds notes.txt, uoft-cs/cifar100"
+        f"cifar10: the data root has no folder {cifar100}/uoft-cs/cifar10/plain_text, {cifar100}/uoft-cs/cifar10 or "
+        f"{cifar100}/cifar10, where the parquet files of the hub are expected; it holds notes.txt, uoft-cs/cifar100"
     )
 
 
@@ -143,10 +155,17 @@ def test_an_empty_root_holds_nothing(tmp_path: Path, refusal) -> None:
     assert refusal("mnist", data_root=tmp_path).endswith("it holds nothing")
 
 
-def test_a_missing_root_is_refused(tmp_path: Path, refusal) -> None:
-    message = refusal("mnist", data_root=tmp_path / "nowhere")
+@pytest.mark.parametrize("name", ["mnist", "mnist_pairs", "medmnist/pathmnist", "digits", "breast_cancer"])
+def test_a_root_that_is_no_folder_is_refused_even_where_none_is_needed(tmp_path: Path, name: str, refusal) -> None:
+    (tmp_path / "file").touch()
+    end = "the data root is the folder that named data sets lie in"
 
-    assert message == f"{tmp_path}/nowhere: there is no such folder; the data root is the one that mnist lies in"
+    assert refusal(name, data_root=tmp_path / "nowhere") == f"{tmp_path}/nowhere: there is no such folder; {end}"
+    told = f"{tmp_path}/file: this is a file, a folder is expected; {end}"
+    assert refusal(name, data_root=str(tmp_path / "file")) == told
+    assert refusal(name, data_root="").startswith("the data root is empty; give the folder that")
+    with pytest.raises(ValueError, match="no such folder"):
+        read_test_images(name, tmp_path / "nowhere")
 
 
 def test_a_folder_without_parquet_files_is_refused(tmp_path: Path, refusal) -> None:
@@ -175,7 +194,7 @@ def test_a_slip_in_a_name_is_found_beside_a_root_too(tmp_path: Path, monkeypatch
 
 
 def test_what_is_embedded_needs_no_root_and_minds_none(tmp_path: Path) -> None:
-    assert load("digits", data_root=tmp_path / "nowhere").fingerprint == load("digits").fingerprint
+    assert load("digits", data_root=tmp_path).fingerprint == load("digits").fingerprint
 
 
 def test_the_label_of_a_named_data_set_is_not_chosen(refusal) -> None:

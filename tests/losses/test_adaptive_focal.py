@@ -212,10 +212,16 @@ def test_bins_that_do_not_fit_together_are_refused() -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"gamma": 21.0}, "gamma must lie between gamma_min=-2.0 and gamma_max=20.0; got 21"),
-        ({"rate": -1.0}, r"rate must be at least 0 \(0 is a fixed gamma\); got -1"),
-        ({"bins": 0}, "bins must be at least 1; got 0"),
-        ({"switch": -0.1}, r"switch must be at least 0 \(0 is no change of sign\); got -0.1"),
+        ({"gamma": 21.0}, "gamma must lie between gamma_min=-2.0 and gamma_max=20.0, all finite; got 21"),
+        ({"rate": -1.0}, r"rate must be a finite number of at least 0 \(0 is a fixed gamma\); got -1"),
+        ({"gamma_max": math.inf}, "gamma must lie between gamma_min=-2.0 and gamma_max=inf, all finite"),
+        ({"rate": math.inf}, "rate must be a finite number of at least 0"),
+        ({"bins": 2.5}, "bins must be a whole number of at least 1; got 2.5"),
+        ({"switch": 3.0}, "switch must be at most 2.0, so that an exponent of either sign fits .*; got 3.0"),
+        ({"gamma_max": 1.0, "switch": 1.5}, "switch must be at most 1.0"),
+        ({"gamma": 0.0, "switch": 0.0}, "gamma must not be 0 with a switch of 0, as it would stay 0 for ever"),
+        ({"bins": 0}, "bins must be a whole number of at least 1; got 0"),
+        ({"switch": -0.1}, r"switch must be a finite number of at least 0 \(0 is no change of sign\); got -0.1"),
         ({"reduction": "max"}, "reduction must be one of none, mean, sum; got 'max'"),
     ],
 )
@@ -235,3 +241,8 @@ def test_validation_that_teaches_nothing_is_refused_and_leaves_the_state_as_it_w
     with pytest.raises(ValueError, match="validation logits must not be NaN; got some: has the training diverged"):
         loss.end_epoch(1, 2, (logits * math.nan, target))
     assert_close(loss.state_dict(), before)
+
+
+def test_a_switch_may_be_as_large_as_the_range_and_any_size_where_no_sign_changes() -> None:
+    assert AdaFocalLoss(switch=2.0).switch == 2.0
+    assert AdaFocalLoss(gamma_min=0.5, switch=3.0).switch == 3.0

@@ -130,7 +130,7 @@ def test_the_constraint_is_in_margins() -> None:
 
 def test_bad_arguments_of_the_function_are_refused() -> None:
     logits, target = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
-    with pytest.raises(ValueError, match="margin must be above 0; got 0"):
+    with pytest.raises(ValueError, match="margin must be a finite number above 0; got 0"):
         cals(logits, target, multipliers=torch.zeros(3), rho=torch.ones(3), margin=0.0)
     with pytest.raises(ValueError, match=r"multipliers must have one entry a class, shape \(3,\); got shape \(2,\)"):
         cals(logits, target, multipliers=torch.zeros(2), rho=torch.ones(3))
@@ -141,14 +141,18 @@ def test_bad_arguments_of_the_function_are_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"margin": -1.0}, "margin must be above 0; got -1"),
+        ({"margin": -1.0}, "margin must be a finite number above 0; got -1"),
         ({"multiplier": 0.0}, r"multiplier must be above 0 and at most 1e\+06; got 0"),
         ({"rho": 11.0}, "rho must be above 0 and at most 10; got 11"),
-        ({"gamma": 0.9}, r"gamma must be at least 1 \(1 keeps rho as it is\); got 0.9"),
+        ({"gamma": 0.9}, r"gamma must be a finite number of at least 1 \(1 keeps rho as it is\); got 0.9"),
         ({"tau": 1.1}, r"tau must lie in \[0, 1\]; got 1.1"),
-        ({"num_classes": 0}, "num_classes must be at least 1; got 0"),
-        ({"period": 0}, "period must be at least 1; got 0"),
-        ({"rho_period": 0}, "rho_period must be at least 1; got 0"),
+        ({"num_classes": 0}, "num_classes must be a whole number of at least 1; got 0"),
+        ({"gamma": math.inf}, r"gamma must be a finite number of at least 1 .*; got inf"),
+        ({"margin": math.inf}, "margin must be a finite number above 0; got inf"),
+        ({"period": 1.5}, "period must be a whole number of at least 1; got 1.5"),
+        ({"rho_period": True}, "rho_period must be a whole number of at least 1; got True"),
+        ({"period": 0}, "period must be a whole number of at least 1; got 0"),
+        ({"rho_period": 0}, "rho_period must be a whole number of at least 1; got 0"),
         ({"reduction": "max"}, "reduction must be one of none, mean, sum; got 'max'"),
     ],
 )
@@ -171,3 +175,10 @@ def test_it_shows_its_settings() -> None:
     assert repr(CALSLoss(num_classes=3)) == (
         "CALSLoss(num_classes=3, margin=10.0, gamma=1.2, tau=0.9, period=1, rho_period=10)"
     )
+
+
+def test_a_gamma_of_1_keeps_rho_as_it_is() -> None:
+    loss = CALSLoss(num_classes=2, gamma=1.0, rho_period=1)
+    for epoch, far in ((1, 30.0), (2, 60.0)):
+        loss.end_epoch(epoch, 2, validation=(torch.tensor([[far, 0.0]]), torch.tensor([0])))
+    assert (loss.rho == 1).all()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from gence import InputError
-from gence.losses import Criterion, focal
+from gence.losses import Criterion, balanced_softmax, focal
 
 
 def test_it_calls_its_function_with_its_settings() -> None:
@@ -37,3 +37,10 @@ def test_a_misspelt_knob_or_reduction_is_named() -> None:
 def test_it_shows_its_settings() -> None:
     shown = repr(Criterion(focal, torch.ones(3), ignore_index=0, reduction="sum", gamma=1.0))
     assert shown == "Criterion(focal, gamma=1.0, ignore_index=0, reduction='sum')"
+
+
+def test_its_tensors_are_copies() -> None:
+    counts, weight = torch.tensor([3.0, 1.0]), torch.ones(2)
+    loss = Criterion(balanced_softmax, weight, class_counts=counts)
+    loss.load_state_dict({"class_counts": torch.tensor([7.0, 8.0]), "weight": torch.zeros(2)})
+    assert (counts.tolist(), weight.tolist()) == ([3.0, 1.0], [1.0, 1.0])

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from gence.losses import focal
+from gence.losses.adaptive_focal import adaptive_focal
 from gence.losses.focal import dual_focal, focal_sample_dependent
 
 
@@ -61,7 +62,7 @@ def test_the_gradient_is_right_and_finite_for_a_row_that_is_surely_right(gamma: 
 
 
 def test_a_negative_gamma_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"gamma must be at least 0 .* got -1"):
+    with pytest.raises(ValueError, match=r"gamma must be a finite number of at least 0 .* got -1"):
         focal(torch.zeros(2, 2), torch.zeros(2, dtype=torch.long), gamma=-1.0)
 
 
@@ -162,8 +163,9 @@ def test_the_gradient_of_flsd_is_right_away_from_the_threshold() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"gamma_low": -1.0}, r"gamma_low must be at least 0 .* got -1"),
-        ({"gamma_high": math.nan}, r"gamma_high must be at least 0 .* got nan"),
+        ({"gamma_low": -1.0}, r"gamma_low must be a finite number of at least 0 .* got -1"),
+        ({"gamma_high": math.nan}, r"gamma_high must be a finite number of at least 0 .* got nan"),
+        ({"gamma_low": math.inf}, r"gamma_low must be a finite number of at least 0 .* got inf"),
         ({"threshold": 1.5}, r"threshold must be a probability, in \[0, 1\]; got 1.5"),
     ],
 )
@@ -173,5 +175,52 @@ def test_settings_of_flsd_out_of_range_are_refused(settings: dict[str, float], m
 
 
 def test_a_negative_gamma_of_dual_focal_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"gamma must be at least 0 .* got -1"):
+    with pytest.raises(ValueError, match=r"gamma must be a finite number of at least 0 .* got -1"):
         dual_focal(torch.zeros(2, 2), torch.zeros(2, dtype=torch.long), gamma=-1.0)
+
+
+def test_an_infinite_gamma_is_refused() -> None:
+    for loss in (focal, dual_focal):
+        with pytest.raises(ValueError, match=r"gamma must be a finite number of at least 0 .*; got inf"):
+            loss(torch.zeros(2, 2), torch.zeros(2, dtype=torch.long), gamma=math.inf)
+
+
+@pytest.mark.parametrize("knob", ["gamma_low", "gamma_high"])
+def test_a_gamma_of_0_on_one_side_of_flsd_is_cross_entropy_there(knob: str) -> None:
+    logits, target, _ = batch()
+    p = logits.softmax(1).gather(1, target[:, None]).squeeze(1)
+    there = p < 0.2 if knob == "gamma_low" else p >= 0.2
+    terms = focal_sample_dependent(logits, target, reduction="none", **{knob: 0.0})
+    assert_close(terms[there], F.cross_entropy(logits, target, reduction="none")[there])
+
+
+@pytest.mark.parametrize("top", [0.1, 0.6])
+@pytest.mark.parametrize("gamma", [2.0, -2.0])
+def test_with_many_classes_the_side_that_the_minimiser_errs_on_depends_on_the_posterior(
+    top: float, gamma: float
+) -> None:
+    """A positive gamma makes less of a likely class and more of one that is merely the likeliest; a negative reverses.
+
+    By direct minimisation, with one class of 100 above the others.
+    """
+    posterior = torch.full((100,), (1 - top) / 99, dtype=torch.float64)
+    posterior[0] = top
+    logits, target = posterior.log().requires_grad_(), torch.arange(100)
+
+    def risk() -> torch.Tensor:
+        optimizer.zero_grad()
+        rows = logits.expand(100, 100)
+        if gamma > 0.0:
+            terms = focal(rows, target, reduction="none", gamma=gamma)
+        else:
+            terms = adaptive_focal(rows, target, reduction="none", gammas=torch.tensor([gamma]), edges=torch.empty(0))
+        value = posterior @ terms
+        value.backward()
+        return value
+
+    optimizer = torch.optim.LBFGS(
+        [logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15, line_search_fn="strong_wolfe"
+    )
+    optimizer.step(risk)
+    expected = {(0.1, 2.0): 0.1131, (0.1, -2.0): 0.0801, (0.6, 2.0): 0.4787, (0.6, -2.0): 0.7987}
+    assert logits.softmax(0)[0].item() == pytest.approx(expected[top, gamma], abs=1e-4)

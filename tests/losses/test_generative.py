@@ -282,3 +282,16 @@ def test_a_wrong_argument_is_named_with_what_was_expected(change: dict[str, Any]
     arguments: dict[str, Any] = {"input": torch.zeros(4, 3), "target": torch.zeros(4, dtype=torch.long)} | change
     with pytest.raises(ValueError, match=message):
         generative_cross_entropy(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"reduction": "avg"}, "reduction must be one of none, mean, sum; got 'avg'"),
+        ({"strength": math.nan}, "strength must be a finite number"),
+        ({"label_smoothing": 1.5}, r"label_smoothing must lie in \[0, 1\]; got 1.5"),
+    ],
+)
+def test_a_wrong_setting_of_the_module_is_named_when_it_is_built(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GenCELoss(**settings)

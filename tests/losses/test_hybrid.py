@@ -400,12 +400,12 @@ def test_focal_is_not_proper_and_errs_to_less_confidence() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("focal", {"gamma": -1.0}, r"gamma must be at least 0 \(0 is GenCE\); got -1.0"),
+        ("focal", {"gamma": -1.0}, r"gamma must be a finite number of at least 0 \(0 is GenCE\); got -1.0"),
         ("focal", {"strength": math.nan}, "strength must be a finite number"),
         ("focal", {"reduction": "avg"}, "reduction must be one of none, mean, sum; got 'avg'"),
         ("smoothing", {"smoothing": 1.5}, r"label_smoothing must lie in \[0, 1\]; got 1.5"),
-        ("margin", {"alpha": -0.1}, r"alpha must be at least 0 \(an alpha of 0 is GenCE\); got -0.1"),
-        ("margin", {"margin": math.nan}, r"margin must be at least 0 .*; got nan"),
+        ("margin", {"alpha": -0.1}, r"alpha must be a finite number of at least 0 \(0 is GenCE\); got -0.1"),
+        ("margin", {"margin": math.nan}, r"margin must be a finite number of at least 0; got nan"),
         ("margin", {"strength": math.inf}, "strength must be a finite number"),
         ("prior", {"tau": -1.0}, "tau must be a finite number of at least 0"),
         ("prior", {"class_counts": [1, 2]}, r"class_counts must hold .* shape \(4,\); got shape \(2,\)"),

@@ -184,3 +184,12 @@ def test_a_wrong_setting_of_the_module_is_named(change: dict[str, Any], message:
 def test_an_epoch_that_there_is_not_is_refused(epoch: int, epochs: int) -> None:
     with pytest.raises(ValueError, match=f"epoch must lie in 1 to epochs={epochs}, 1 after the first epoch; got"):
         LDAMLoss(class_counts=COUNTS).end_epoch(epoch, epochs)
+
+
+@pytest.mark.parametrize("deferral", [0.0, 0.5])
+def test_the_weights_of_integer_counts_are_of_float64(deferral: float) -> None:
+    loss = LDAMLoss(class_counts=[5000, 300, 20], deferral=deferral)
+    loss.end_epoch(1, 1)
+    exact = [1 / (1 - 0.9999**n) for n in (5000, 300, 20)]
+    expected = torch.tensor([3 * w / sum(exact) for w in exact], dtype=torch.float64)
+    assert_close(loss.deferred_weight, expected, rtol=1e-11, atol=0)

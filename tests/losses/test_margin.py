@@ -98,9 +98,9 @@ def test_acls_moves_the_others_only_by_their_distance_and_the_largest_only_by_it
 @pytest.mark.parametrize("loss", [mbls, acls])
 def test_bad_settings_are_refused(loss) -> None:
     logits, target = torch.zeros(2, 2), torch.zeros(2, dtype=torch.long)
-    with pytest.raises(ValueError, match=r"alpha must be at least 0 \(0 is cross-entropy\); got -1"):
+    with pytest.raises(ValueError, match=r"alpha must be a finite number of at least 0 \(0 is cross-entropy\); got -1"):
         loss(logits, target, alpha=-1.0)
-    with pytest.raises(ValueError, match="margin must be at least 0; got nan"):
+    with pytest.raises(ValueError, match="margin must be a finite number of at least 0; got nan"):
         loss(logits, target, margin=math.nan)
     with pytest.raises(ValueError, match=f"{loss.__name__} is defined for class numbers; got class probabilities"):
         loss(logits, logits)
@@ -108,5 +108,5 @@ def test_bad_settings_are_refused(loss) -> None:
 
 @pytest.mark.parametrize("knob", ["lambda1", "lambda2"])
 def test_a_negative_weight_of_a_part_of_acls_is_refused(knob: str) -> None:
-    with pytest.raises(ValueError, match=f"{knob} must be at least 0; got -0.5"):
+    with pytest.raises(ValueError, match=f"{knob} must be a finite number of at least 0; got -0.5"):
         acls(torch.zeros(2, 2), torch.zeros(2, dtype=torch.long), **{knob: -0.5})

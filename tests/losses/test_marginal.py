@@ -167,10 +167,12 @@ def test_mdca_is_least_among_the_neighbours_of_a_match() -> None:
 
 def test_bad_settings_are_refused() -> None:
     logits, target = torch.zeros(2, 2), torch.zeros(2, dtype=torch.long)
-    with pytest.raises(ValueError, match=r"lambd must be at least 0 \(0 is cross-entropy\); got -1"):
+    with pytest.raises(ValueError, match=r"lambd must be a finite number of at least 0 \(0 is cross-entropy\); got -1"):
         mmce(logits, target, lambd=-1.0)
-    with pytest.raises(ValueError, match="width must be above 0; got 0"):
+    with pytest.raises(ValueError, match="width must be a finite number above 0; got 0"):
         mmce(logits, target, width=0.0)
     for loss in (mdca, dca):
-        with pytest.raises(ValueError, match=r"beta must be at least 0 \(0 is cross-entropy\); got -1"):
+        with pytest.raises(
+            ValueError, match=r"beta must be a finite number of at least 0 \(0 is cross-entropy\); got -1"
+        ):
             loss(logits, target, beta=-1.0)

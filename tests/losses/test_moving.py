@@ -257,7 +257,7 @@ def test_a_total_of_micro_batches_goes_in_by_hand() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_classes": 0}, "num_classes must be at least 1; got 0"),
+        ({"num_classes": 0}, "num_classes must be a whole number of at least 1; got 0"),
         ({"rate": 0.0}, r"rate must lie in \(0, 1\]; got 0.0"),
         ({"rate": float("nan")}, r"rate must lie in \(0, 1\]; got nan"),
         ({"prior": torch.tensor([0.5, 0.4])}, r"shares of at least 0 that sum to 1; got a sum of 0.9 .* counts"),

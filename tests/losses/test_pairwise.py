@@ -63,5 +63,5 @@ def test_the_gradient_is_right_and_finite_at_500() -> None:
 
 @pytest.mark.parametrize("knob", ["lambda1", "lambda2"])
 def test_a_negative_weight_is_refused(knob: str) -> None:
-    with pytest.raises(ValueError, match=f"{knob} must be at least 0; got -1"):
+    with pytest.raises(ValueError, match=f"{knob} must be a finite number of at least 0; got -1"):
         cpc(torch.zeros(2, 3), torch.zeros(2, dtype=torch.long), **{knob: -1.0})

@@ -63,5 +63,7 @@ def test_its_gradient_is_right() -> None:
 
 @pytest.mark.parametrize("epsilon", [-1.5, math.nan])
 def test_an_epsilon_below_minus_1_is_refused(epsilon: float) -> None:
-    with pytest.raises(ValueError, match=f"epsilon must be at least -1, so that no coefficient is .* got {epsilon}"):
+    with pytest.raises(
+        ValueError, match=f"epsilon must be a finite number of at least -1, so that no coefficient is .* got {epsilon}"
+    ):
         poly1(torch.zeros(2, 2), torch.zeros(2, dtype=torch.long), epsilon=epsilon)

@@ -166,7 +166,9 @@ def test_bad_row_numbers_are_refused_and_not_counted() -> None:
 
 def test_bad_arguments_are_refused() -> None:
     logits, target, history = batch()
-    with pytest.raises(ValueError, match=r"rank_weight must be at least 0 \(0 is cross-entropy\); got -1"):
+    with pytest.raises(
+        ValueError, match=r"rank_weight must be a finite number of at least 0 \(0 is cross-entropy\); got -1"
+    ):
         correctness_ranking(logits, target, history=history, rank_weight=-1.0)
     with pytest.raises(ValueError, match=r"one floating-point number a row, shape \(20,\); got torch.float64 of shape"):
         correctness_ranking(logits, target, history=history[:3])
@@ -177,11 +179,20 @@ def test_bad_arguments_are_refused() -> None:
             correctness_ranking(logits, target, history=wrong)
     with pytest.raises(ValueError, match=r"needs input of shape \(N, C\), .*; got shape \(5, 4, 4\): give logits"):
         correctness_ranking(logits.view(5, 4, 4), target.view(5, 4), history=history[:5])
-    with pytest.raises(ValueError, match="num_rows must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="num_rows must be a whole number of at least 1; got 0"):
         CRLLoss(num_rows=0)
-    with pytest.raises(ValueError, match="rank_weight must be at least 0"):
+    with pytest.raises(ValueError, match="rank_weight must be a finite number of at least 0"):
         CRLLoss(num_rows=3, rank_weight=-1.0)
 
 
 def test_it_shows_its_settings() -> None:
     assert repr(CRLLoss(num_rows=3)) == "CRLLoss(num_rows=3, rank_weight=1.0)"
+
+
+def test_labels_of_uint8_count_whatever_the_ignore_index() -> None:
+    """-100 is 156 in uint8, and so is a class."""
+    loss = CRLLoss(num_rows=2)
+    logits = torch.zeros(2, 200)
+    logits[:, 156] = 1.0
+    loss(logits, torch.tensor([156, 3], dtype=torch.uint8), rows=torch.tensor([0, 1]))
+    assert (loss.seen.tolist(), loss.right.tolist()) == ([1, 1], [1, 0])

@@ -57,3 +57,13 @@ def test_class_probabilities_are_refused_by_losses_of_class_numbers() -> None:
         ValueError, match=r"brier is defined for class numbers; got class probabilities of shape \(2, 3"
     ):
         brier(torch.zeros(2, 3), torch.full((2, 3), 1 / 3))
+
+
+def test_the_one_hot_labels_are_those_of_pytorch_and_can_be_under_vmap_of_grad() -> None:
+    logits, target = torch.zeros(2, 5, 3), torch.tensor([[0, 1, 2, 2, 0], [1, 0, 0, 2, 1]])
+
+    def of_labels(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        rows = rows_of(logits, target, None, -100, "mean", "x")
+        return (rows.one_hot() * rows.logits).sum()
+
+    assert_close(torch.vmap(torch.func.grad(of_labels))(logits, target), F.one_hot(target, 3).float())

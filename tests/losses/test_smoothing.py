@@ -152,7 +152,11 @@ def test_the_minimiser_is_less_confident_than_the_posterior(loss) -> None:
     [
         (label_smoothing, {"smoothing": 1.5}, r"smoothing must lie in \[0, 1\] \(0 is cross-entropy\); got 1.5"),
         (label_relaxation, {"alpha": -0.1}, r"alpha must lie in \[0, 1\] \(0 is cross-entropy\); got -0.1"),
-        (confidence_penalty, {"beta": -1.0}, r"beta must be at least 0 \(0 is cross-entropy\); got -1"),
+        (
+            confidence_penalty,
+            {"beta": -1.0},
+            r"beta must be a finite number of at least 0 \(0 is cross-entropy\); got -1",
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused(loss, settings: dict[str, float], message: str) -> None:

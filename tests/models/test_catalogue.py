@@ -93,6 +93,14 @@ def test_a_model_that_is_unknown_or_cannot_take_the_data_is_refused() -> None:
         choose("resnet32", (3, 3, 3))
 
 
+def test_a_line_of_the_list_of_models_is_short() -> None:
+    name, title, reference = (
+        max(map(len, column))
+        for column in zip(*((name, entry.title, entry.reference) for name, entry in CATALOGUE.items()), strict=True)
+    )
+    assert name + title + reference + 4 <= 110
+
+
 def test_an_unknown_head_is_refused() -> None:
     with pytest.raises(InputError, match="unknown head 'cosin': did you mean 'cosine'"):
         build("mlp", (5,), 3, seed=0, head="cosin")  # type: ignore[arg-type]

@@ -148,11 +148,11 @@ def test_an_end_of_an_interval_is_not_rounded_to_zero() -> None:
 
 
 def test_budgets_and_names_outside_the_catalogue_are_shown_as_they_are() -> None:
-    best = row("my_loss", "isotonic", 0.1, budget="all")
+    best = row("my_loss", "mine", 0.1, budget="all")
     words = say(best, (), ())
     assert words.setting == "all labels"
-    assert words.winner == "my_loss with isotonic"
-    assert words.sentences[0].startswith("With all labels, my_loss with isotonic has the lowest test NLL, 0.1000 (")
+    assert words.winner == "my_loss with mine"
+    assert words.sentences[0].startswith("With all labels, my_loss with mine has the lowest test NLL, 0.1000 (")
     assert say(row("ce", "ats", 0.1, budget=1), (), ()).setting == "1 label a class"
 
 

@@ -39,6 +39,14 @@ def test_values_that_differ_between_trials_are_all_shown(build_study: BuildStudy
     ]
 
 
+def test_wrong_labels_are_counted_beside_their_rows(build_study: BuildStudy) -> None:
+    wrong = {"train": 2, "validation": 0, "calibration": 1, "test": 0}
+    found = provenance(build_study(budgets=(10,), seeds=1, wrong_labels=wrong))
+    assert found.rows == [
+        ("10 labels a class", "80 train (2 with a wrong label), 20 calibration (1 with a wrong label), 360 test")
+    ]
+
+
 def test_the_run_is_told_by_its_trials_seeds_days_and_hashes(build_study: BuildStudy) -> None:
     study = build_study(seeds=3, expected=100)
     assert provenance(study).run == [

@@ -15,7 +15,7 @@ from gence.models import catalogue as models
 
 @dataclass(frozen=True)
 class Line:
-    """A name, what it stands for in a few words, and the paper it is from (empty if there is none)."""
+    """A name as it is written, what it stands for in a few words, and the paper it is from (empty if there is none)."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ def _data() -> list[Line]:
 
 
 def _regimes() -> list[Line]:
-    return [Line(name, entry.title, entry.reference) for name, entry in regimes.CATALOGUE.items()]
+    return [Line(entry.written, entry.title, entry.reference) for entry in regimes.CATALOGUE.values()]
 
 
 def _calibrators() -> list[Line]:

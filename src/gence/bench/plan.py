@@ -13,7 +13,7 @@ import numpy as np
 
 from gence._errors import InputError
 from gence.bench.records import RECORD_VERSION, Budget, Cell
-from gence.bench.rows import choose_rows, split_test
+from gence.bench.rows import choose_rows, labels_given, split_test
 from gence.bench.spec import Spec, TrainingSpec
 from gence.data import LabelledData
 from gence.data.recipes import augmentation
@@ -44,8 +44,9 @@ def plan(spec: Spec, data: LabelledData) -> tuple[Trial, ...]:
     """Every trial of the grid, by budget, batch size, loss and seed.
 
     Raises:
-        InputError: If the model cannot take the data, a class has too few rows for a budget, or two batch sizes give
-            the same batches.
+        InputError: If the model cannot take the data, a class has too few rows for a budget, a regime or the losses
+            that look at validation rows, label noise would make no label wrong, or two batch sizes give the same
+            batches.
     """
     model = choose(spec.model, data.inputs.shape[1:])
     fingerprint = data.fingerprint
@@ -55,13 +56,11 @@ def plan(spec: Spec, data: LabelledData) -> tuple[Trial, ...]:
     for budget in budgets(spec, data):
         regime = str(parse_regime(spec.regime))
         place = {"data": data.name, "regime": regime, "model": model, "labels_per_class": budget}
-        # A seed decides which rows are trained on, never how many.
-        kinds = {losses.uses_validation(loss): loss for loss in spec.losses}
-        train_rows = {kind: _count_train_rows(data, loss, place, fractions) for kind, loss in kinds.items()}
+        train_rows = _count_train_rows(spec, data, place)
         _refuse_same_batches(spec.training.batch_size, max(train_rows.values()), budget)
         for size, loss, seed in product(sorted(spec.training.batch_size), spec.losses, range(spec.seeds)):
             cell = Cell(loss=loss, batch_size=size, seed=seed, **place)
-            recipe = _recipe(spec.training, augment, size, train_rows[losses.uses_validation(loss)])
+            recipe = _recipe(spec.training, augment, size, train_rows[loss])
             key = _key(cell, recipe, spec, fingerprint)
             trials.append(Trial(cell, recipe, spec.calibrators, *fractions, spec.sha256(), key))
     return tuple(trials)
@@ -131,23 +130,56 @@ def _refuse_same_batches(sizes: Sequence[int], train_rows: int, budget: Budget) 
             )
 
 
-def _count_train_rows(data: LabelledData, loss: str, place: dict[str, Any], fractions: tuple[float, float]) -> int:
-    cell = Cell(loss=loss, batch_size=1, seed=0, **place)
-    try:
-        return len(choose_rows(data, cell, *fractions).train)
-    except InputError as error:
-        if not losses.uses_validation(loss):
-            raise
-        raise InputError(
-            f"loss {loss!r} looks at validation rows, which are taken out of the training rows, and some class has too "
-            f"few for that ({error}); ask for more labels, or leave this loss out"
-        ) from error
+def _count_train_rows(spec: Spec, data: LabelledData, place: dict[str, Any]) -> dict[str, int]:
+    """How many rows each loss trains on: the seed decides which, never how many."""
+    fractions = (spec.test_fraction, spec.calibration_fraction)
+    # Counted for a plain loss first, so that what is wrong with a budget or a regime is not put down to a loss.
+    cell = Cell(loss="ce", batch_size=1, seed=0, **place)
+    plain = choose_rows(data, cell, *fractions)
+    labels_given(data, cell, plain)
+    counts = dict.fromkeys(spec.losses, len(plain.train))
+    watching = [loss for loss in spec.losses if losses.uses_validation(loss)]
+    if watching:
+        if np.bincount(data.labels[plain.train]).min() < 2:
+            raise _no_validation_rows(spec, data, cell, np.concatenate([plain.train, plain.calibration]), watching)
+        rows = choose_rows(data, cell.model_copy(update={"loss": watching[0]}), *fractions)
+        counts.update(dict.fromkeys(watching, len(rows.train)))
+    return counts
+
+
+def _no_validation_rows(
+    spec: Spec, data: LabelledData, cell: Cell, labelled: np.ndarray, watching: Sequence[str]
+) -> InputError:
+    """The error for losses whose validation rows cannot be taken out of their training rows."""
+    by_class = np.bincount(data.labels[labelled])
+    scarce = int(by_class.argmin())
+    few = f"{by_class[scarce]} labels of class {data.class_names[scarce]!r}"
+    if cell.labels_per_class != "all":
+        few, cure = f"{cell.labels_per_class} labels a class", "ask for at least 3"
+    elif parse_regime(cell.regime).long_tail is not None and by_class.max() >= 3:
+        cure = f"ask for an imbalance of at most {by_class.max() // 3}"
+    else:
+        cure = "add rows to that class"
+    others = [loss for loss in spec.losses if loss not in watching]
+    if set(spec.losses) == set(losses.names()):
+        others = ["all", *(f"-{loss}" for loss in watching)]
+    *some, last = watching
+    names, look, their, them = (
+        (f"{', '.join(some)} and {last}", "look", "their", "them") if some else (last, "looks", "its", "it")
+    )
+    left_out = f"leave {them} out (--losses {','.join(others)})" if others else "choose other losses"
+    return InputError(
+        f"{names} {look} at validation rows, taken out of {their} training rows; with {few} there is none to take: "
+        f"{cure}, or {left_out}"
+    )
 
 
 def _augment(spec: Spec, data: LabelledData) -> tuple[str, ...]:
     chosen = augmentation(spec.data) if spec.training.augment == "auto" else spec.training.augment
     if chosen and data.kind != "image":
-        raise InputError(f"{', '.join(chosen)} are for images; {data.name} is a table: leave augment out")
+        raise InputError(
+            f"augmentation ({', '.join(chosen)}) is for images; {data.name} is a table: give --augment none"
+        )
     return chosen
 
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from gence._errors import InputError
 from gence.bench.records import Cell
 from gence.data import LabelledData, few_labels, hold_out, split_calibration
-from gence.data.regimes import label_noise, long_tail, parse_regime, prior_shift
+from gence.data.regimes import Regime, label_noise, long_tail, long_tail_counts, parse_regime, prior_shift
+from gence.data.regimes.long_tail import Profile
+from gence.data.wording import counted
 from gence.losses import catalogue as losses
 
 
@@ -40,8 +43,7 @@ def choose_rows(data: LabelledData, cell: Cell, test_fraction: float, calibratio
     if regime.long_tail is None:
         drawn = few_labels(data.labels, pool, cell.labels_per_class, seed=cell.seed)
     else:
-        profile, imbalance = regime.long_tail
-        drawn = long_tail(data.labels, pool, imbalance, profile=profile, seed=cell.seed)
+        drawn = _draw_long_tail(data, pool, *regime.long_tail, seed=cell.seed)
     train, calibration = split_calibration(drawn, calibration_fraction)
     validation = np.zeros(0, np.int64)
     if losses.uses_validation(cell.loss):
@@ -51,6 +53,22 @@ def choose_rows(data: LabelledData, cell: Cell, test_fraction: float, calibratio
         imbalance, reverse = regime.test_prior
         test = prior_shift(data.labels, test, imbalance=imbalance, reverse=reverse, seed=cell.seed)
     return Rows(train, validation, calibration, test)
+
+
+def _draw_long_tail(
+    data: LabelledData, pool: np.ndarray, profile: Profile, imbalance: float, *, seed: int
+) -> list[np.ndarray]:
+    present, available = np.unique(data.labels[pool], return_counts=True)
+    largest = int(available.min())
+    counts = long_tail_counts(len(present), largest, imbalance, profile)
+    if counts.min() < 2:
+        scarce = int(counts.argmin())
+        raise InputError(
+            f"{Regime(long_tail=(profile, imbalance))} leaves class {data.class_names[present[scarce]]!r} "
+            f"{counted(int(counts[scarce]), 'row')}; at least 2 are needed, to train and to calibrate on; ask for an "
+            f"imbalance of at most {largest // 2}"
+        )
+    return long_tail(data.labels, pool, imbalance, profile=profile, seed=seed)
 
 
 def split_test(data: LabelledData, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

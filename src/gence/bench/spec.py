@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from gence._errors import InputError, nearest
+from gence._errors import InputError, nearest, unknown_name
 from gence.bench.records import Budget
 from gence.calibration import catalogue as calibrators
 from gence.data.regimes import parse_regime
 from gence.losses import catalogue as losses
 from gence.models import catalogue as models
 from gence.training import AUGMENTATIONS
+from gence.training.augment import LARGEST_ALPHA
 
 SPEC_VERSION = 1
 
@@ -31,7 +32,11 @@ def _listed_or_one(value: Any) -> Any:
     return _listed(value) if isinstance(value, list | tuple) else (value,)
 
 
-_Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+def _listed_or_name(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else _listed(value)
+
+
+_Names = Annotated[tuple[str, ...], BeforeValidator(_listed_or_name), Field(min_length=1)]
 _Sizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], BeforeValidator(_listed_or_one), Field(min_length=1)]
 
 
@@ -42,6 +47,9 @@ class _Strict(BaseModel):
 class TrainingSpec(_Strict):
     """The recipe, the same for every loss.
 
+    A loss that looks at validation rows has them taken out of its training rows; its batches are therefore its own, and
+    without `epochs` it may have more epochs than the others, for about as many updates.
+
     Attributes:
         epochs: Without it: about 300 updates at each batch size, and 20 epochs at least.
         batch_size: Rows a batch; with several sizes the study is run at each of them.
@@ -49,7 +57,7 @@ class TrainingSpec(_Strict):
         weight_decay: L2 penalty.
         momentum: Nesterov momentum.
         augment: Names of augmentations for images, `"auto"` for the usual ones of a data set known by name.
-        mixup: Its alpha; 0 is no mixup.
+        mixup: Its alpha, at most 1e6; 0 is no mixup.
     """
 
     epochs: Annotated[int, Field(ge=1)] | None = None
@@ -58,7 +66,7 @@ class TrainingSpec(_Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     augment: Annotated[tuple[str, ...], BeforeValidator(_listed)] | Literal["auto"] = "auto"
-    mixup: Annotated[float, Field(ge=0)] = 0.0
+    mixup: Annotated[float, Field(ge=0, le=LARGEST_ALPHA)] = 0.0
 
 
 class Spec(_Strict):
@@ -71,7 +79,8 @@ class Spec(_Strict):
         target: The label column of a table.
         image_size: Resize images to this height and width; without it, images of one small size are left alone.
         regime: How the labels are thinned or spoilt, `"none"` or such as `"long-tail:100"`; see `gence list regimes`.
-        losses: Names from the catalogue of losses; `["all"]` is every one of them.
+        losses: Names from the catalogue of losses; `["all"]` is every one of them, `["all", "-cals"]` all but that.
+            One name may stand without a list, as in calibrators.
         labels_per_class: Labels a class, those for calibration included; numbers or `"all"`. Without it: 10 and 50,
             where `"all"` takes the place of what the data cannot afford.
         seeds: How many; seed s decides the test split (where the source has none), the labelled rows, the weights and
@@ -85,7 +94,7 @@ class Spec(_Strict):
 
     version: Literal[1] = SPEC_VERSION
     data: Annotated[str, Field(min_length=1)]
-    data_root: str | None = None
+    data_root: Annotated[str, Field(min_length=1)] | None = None
     target: str | None = None
     image_size: Annotated[int, Field(ge=4)] | None = None
     regime: str = "none"
@@ -109,7 +118,21 @@ class Spec(_Strict):
     @field_validator("losses")
     @classmethod
     def _every_loss(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return losses.names() if value == ("all",) else value
+        all_but = [name.removeprefix("-") for name in value[1:]]
+        if value != ("all", *(f"-{name}" for name in all_but)):
+            if "all" in value or any(name.startswith("-") for name in value):
+                raise InputError(
+                    "losses: all comes first and only names with a minus, which are left out, may follow it, as in "
+                    f"all,-cals; got {','.join(value)}"
+                )
+            return value
+        for name in all_but:
+            if name not in losses.names():
+                raise unknown_name("loss", name, losses.names())
+        kept = tuple(name for name in losses.names() if name not in all_but)
+        if not kept:
+            raise InputError("losses leaves every loss out; keep at least one")
+        return kept
 
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
@@ -125,11 +148,12 @@ def parse_spec(content: Mapping[str, Any], where: str) -> Spec:
         spec = Spec.model_validate(dict(content))
     except ValidationError as error:
         raise InputError(f"{where}: {_in_one_line(error)}") from error
+    augment = () if spec.training.augment == "auto" else spec.training.augment
     for kind, given, known in (
         ("loss", spec.losses, losses.names()),
         ("calibrator", spec.calibrators, calibrators.names()),
         ("model", (spec.model,), ("auto", *models.names())),
-        ("augmentation", () if spec.training.augment == "auto" else spec.training.augment, tuple(AUGMENTATIONS)),
+        ("augmentation", augment, tuple(AUGMENTATIONS)),
     ):
         for name in given:
             if name not in known:
@@ -137,7 +161,8 @@ def parse_spec(content: Mapping[str, Any], where: str) -> Spec:
                 hint = f"did you mean {guess!r}? " if guess else ""
                 raise InputError(f"{where}: unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
     try:
-        parse_regime(spec.regime)
+        # Spelt one way, so that a study whose parts are given in another order is the same study.
+        spec = spec.model_copy(update={"regime": str(parse_regime(spec.regime))})
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     for key, values in (
@@ -145,6 +170,7 @@ def parse_spec(content: Mapping[str, Any], where: str) -> Spec:
         ("calibrators", spec.calibrators),
         ("labels_per_class", spec.labels_per_class or ()),
         ("training.batch_size", spec.training.batch_size),
+        ("training.augment", augment),
     ):
         twice = [value for value in values if values.count(value) > 1]
         if twice:
@@ -172,6 +198,9 @@ def read_spec(path: Path) -> Spec:
 
 def _in_one_line(error: ValidationError) -> str:
     first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return str(cause)
     place = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
     # Of a union pydantic also names the member it tried; the key is enough.
     key = ".".join(part for part in place if part not in ("int", "literal['all']"))

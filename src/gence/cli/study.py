@@ -35,9 +35,9 @@ def compare(
         ),
     ],
     target: Annotated[str | None, typer.Option(help="The label column of a table.", show_default=False)] = None,
-    losses: Annotated[str, typer.Option(help="Losses to compare, separated by commas, or all.")] = ",".join(
-        Spec.model_fields["losses"].default
-    ),
+    losses: Annotated[
+        str, typer.Option(help="Losses to compare, separated by commas, or all, or all but some: all,-cals.")
+    ] = (",".join(Spec.model_fields["losses"].default)),
     labels_per_class: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +73,7 @@ def compare(
 ) -> None:
     """Train every loss on the same few labels, calibrate, and report which is best and whether that is real."""
     training: dict[str, Any] = {"mixup": mixup} if epochs is None else {"mixup": mixup, "epochs": epochs}
-    training["augment"] = "auto" if augment == "auto" else [] if augment == "none" else _words(augment)
+    training["augment"] = _augmentations(augment)
     if batch_size is not None:
         training["batch_size"] = [_size(word) for word in _words(batch_size)]
     content: dict[str, Any] = {
@@ -160,7 +160,8 @@ def _run(spec: Spec, folder: Path, workers: int | None) -> None:
 
 def _place(cell: Cell, spec: Spec, unit: str) -> str:
     batches = f", batches of {cell.batch_size}" if len(spec.training.batch_size) > 1 else ""
-    return f"{cell.loss}, {cell.labels_per_class} {unit}{batches}, seed {cell.seed}"
+    labels = "all labels" if cell.labels_per_class == "all" else f"{cell.labels_per_class} {unit}"
+    return f"{cell.loss}, {labels}{batches}, seed {cell.seed}"
 
 
 def _report(folder: Path) -> None:
@@ -179,6 +180,15 @@ def _report(folder: Path) -> None:
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _augmentations(text: str) -> str | list[str]:
+    words = _words(text)
+    alone = [word for word in words if word in ("none", "auto")]
+    if not words or (alone and len(words) > 1):
+        got = f"{alone[0]!r} stands alone" if alone else "it is empty"
+        raise InputError(f"--augment: crop, flip, both separated by a comma, none, or auto, is expected; {got}")
+    return "auto" if alone == ["auto"] else [] if alone else words
 
 
 def _budget(word: str) -> int | str:

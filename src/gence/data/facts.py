@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gence._errors import InputError
 from gence.data.dataset import LabelledData
+from gence.data.wording import listing
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,13 @@ class Recipe:
 
 
 def check_facts(
-    data: LabelledData, published: Sequence[Facts], cure: str, *, resized: bool = False, test_only: bool = False
+    data: LabelledData,
+    published: Sequence[Facts],
+    cure: str,
+    files: Sequence[str] = (),
+    *,
+    resized: bool = False,
+    test_only: bool = False,
 ) -> None:
     """Refuse data that are none of the published releases.
 
@@ -73,6 +80,7 @@ def check_facts(
         data: What was read.
         published: The facts of the releases, the one to name in the message first.
         cure: What to do about it, for the message.
+        files: What was read, for the message, where it was several files.
         resized: Whether the images were resized, so that only their channels can be compared.
         test_only: Whether the test split alone was read.
 
@@ -85,7 +93,8 @@ def check_facts(
         found = Facts(0, len(data.labels), found.classes, found.shape)
     differences = [list(_differences(facts, found, resized, test_only)) for facts in published]
     if all(differences):
-        raise InputError(f"{data.name}: not as published: {', '.join(differences[0])}; {cure}")
+        read = f" (read from {listing(files)})" if files else ""
+        raise InputError(f"{data.name}: not as published: {', '.join(differences[0])}{read}; {cure}")
 
 
 def _differences(facts: Facts, found: Facts, resized: bool, test_only: bool) -> Iterator[str]:

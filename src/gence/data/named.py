@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from gence.data.digits import pair_mnist, read_digit_pairs, read_digits
 from gence.data.facts import Recipe, check_facts
 from gence.data.hub import read_repository
 from gence.data.medmnist import HOMEPAGE, read_medmnist
-from gence.data.parquet import find_parquet_files, read_parquet_folder
+from gence.data.parquet import files_of_splits, find_parquet_files, read_parquet_folder
 from gence.data.recipes import RECIPES
 from gence.data.request import Request
 from gence.data.wording import listing
@@ -31,6 +32,7 @@ def read_named(request: Request, data_root: Path | None = None) -> LabelledData:
         InputError: If it cannot be found, or is not as published.
     """
     name = request.source
+    _check_root(data_root)
     if name == "digits":
         return read_digits()
     if name == "digit_pairs":
@@ -54,6 +56,7 @@ def read_test_images(name: str, data_root: Path | None = None) -> np.ndarray:
     Raises:
         InputError: If it cannot be found, or is not as published.
     """
+    _check_root(data_root)
     request = Request(name, name)
     if RECIPES[name].embedded or name == "mnist_pairs":
         data = read_named(request, data_root)
@@ -61,20 +64,30 @@ def read_test_images(name: str, data_root: Path | None = None) -> np.ndarray:
     return _read_published(name, replace(request, test_only=True), data_root).inputs
 
 
+def _check_root(data_root: Path | None) -> None:
+    if data_root is not None and not data_root.is_dir():
+        wrong = "this is a file, a folder is expected" if data_root.exists() else "there is no such folder"
+        raise InputError(f"{data_root}: {wrong}; the data root is the folder that named data sets lie in")
+
+
 def _read_published(name: str, request: Request, data_root: Path | None) -> LabelledData:
     recipe = RECIPES[name]
-    if data_root is not None and not data_root.is_dir():
-        raise InputError(f"{data_root}: there is no such folder; the data root is the one that {name} lies in")
+    files: Sequence[Path] = ()
     if recipe.file:
         place = _find_file(recipe.file, request, data_root)
         data = read_medmnist(place, recipe.class_names, request)
     else:
         request = replace(request, target=recipe.label)
         place = None if data_root is None else _find_folder(name, recipe, request, data_root)
-        data = _read_hub(recipe, request) if place is None else read_parquet_folder(find_parquet_files(place), request)
+        if place is None:
+            data = _read_hub(recipe, request)
+        else:
+            found = find_parquet_files(place)
+            data, files = read_parquet_folder(found, request), files_of_splits(found, request)
     cure = "download it again" if place is None else f"download {place} again, or give its path if it is other data"
     resized = request.image_size is not None
-    check_facts(data, (recipe.facts, *recipe.earlier), cure, resized=resized, test_only=request.test_only)
+    read = [file.name for file in files]
+    check_facts(data, (recipe.facts, *recipe.earlier), cure, read, resized=resized, test_only=request.test_only)
     return replace(data, notes=(*data.notes, recipe.note)) if recipe.note else data
 
 
@@ -95,9 +108,10 @@ def _find_folder(name: str, recipe: Recipe, request: Request, data_root: Path) -
         raise InputError(
             f"{folders[0]}: no parquet files are in it; train-00000-of-00001.parquet is expected, as on the hub"
         )
+    *first, last = map(str, places)
     raise InputError(
-        f"{request.source}: the data root has no folder {places[0]}, where the parquet files of the hub are expected; "
-        f"it holds {_contents(data_root)}"
+        f"{request.source}: the data root has no folder {', '.join(first)} or {last}, where the parquet files of the "
+        f"hub are expected; it holds {_contents(data_root)}"
     )
 
 

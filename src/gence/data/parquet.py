@@ -12,7 +12,7 @@ from gence._errors import InputError
 from gence.data.arrow import BATCH_ROWS, ArrowSplit, arrow_data
 from gence.data.dataset import LabelledData
 from gence.data.request import Request
-from gence.data.splits import TRAIN, choose_splits
+from gence.data.splits import TRAIN, ChosenSplits, choose_splits
 from gence.data.wording import listing, one_line
 
 if TYPE_CHECKING:
@@ -36,14 +36,24 @@ def read_parquet_folder(files: Sequence[Path], request: Request) -> LabelledData
     Raises:
         InputError: If a shard is missing or damaged, or the columns cannot be used.
     """
+    chosen, shards = _series(files, request)
+    for split in chosen.wanted(request.test_only):
+        _demand_one_series(shards[split])
+    splits = [_split(split, shards[split]) for split in chosen.wanted(request.test_only)]
+    return arrow_data(splits, request, chosen.notes)
+
+
+def files_of_splits(files: Sequence[Path], request: Request) -> list[Path]:
+    """Those of the files that `read_parquet_folder` reads: those of the splits it chooses."""
+    chosen, shards = _series(files, request)
+    return [file for split in chosen.wanted(request.test_only) for file in shards[split]]
+
+
+def _series(files: Sequence[Path], request: Request) -> tuple[ChosenSplits, dict[str, list[Path]]]:
     shards: defaultdict[str, list[Path]] = defaultdict(list)
     for file in files:
         shards[_split_name(file)].append(file)
-    chosen = choose_splits(shards, request.source)
-    wanted = chosen.wanted(request.test_only)
-    for split in wanted:
-        _demand_one_series(shards[split])
-    return arrow_data([_split(split, shards[split]) for split in wanted], request, chosen.notes)
+    return choose_splits(shards, request.source), shards
 
 
 def find_parquet_files(path: Path) -> list[Path]:

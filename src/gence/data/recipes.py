@@ -101,7 +101,8 @@ def augmentation(name: str) -> tuple[str, ...]:
     """The usual augmentation of a data set's training images, by name; none for what has no recipe.
 
     Args:
-        name: Of a data set, such as `LabelledData.name`.
+        name: What `load` was asked for, and not `LabelledData.name`, which a folder of one's own may share with a
+            recipe.
 
     Example:
         >>> augmentation("cifar10"), augmentation("photos")

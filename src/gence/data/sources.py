@@ -31,7 +31,7 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def load(
-    source: str, *, target: str | None = None, image_size: int | None = None, data_root: Path | None = None
+    source: str, *, target: str | None = None, image_size: int | None = None, data_root: Path | str | None = None
 ) -> LabelledData:
     """Read labelled data, once, into memory.
 
@@ -45,7 +45,7 @@ def load(
             keep it, and others become 64 x 64.
         data_root: The folder that named data sets lie in: parquet files in `ROOT/ORG/NAME/CONFIG`, named as on the
             Hugging Face hub, or in `ROOT/NAME`; those of MedMNIST as `ROOT/medmnist/SUBSET.npz`. Without it they come
-            from the hub. Embedded data sets need neither.
+            from the hub. Embedded data sets need neither, but it must be a folder all the same.
 
     Returns:
         Images `(rows, channels, height, width)` or a table `(rows, columns)` with `(rows,)` labels, and notes on
@@ -56,8 +56,10 @@ def load(
     """
     if image_size is not None and image_size < 1:
         raise InputError(f"image size {image_size}: at least 1 pixel is expected")
+    if data_root == "":
+        raise InputError("the data root is empty; give the folder that named data sets lie in, or leave it out")
     with reading(source):
-        return _read(source, target, image_size, data_root)
+        return _read(source, target, image_size, None if data_root is None else Path(data_root))
 
 
 @contextmanager

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch.distributed as dist
 
 _said: set[object] = set()
+_silenced: ContextVar[bool] = ContextVar("_silenced", default=False)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """A call on trial inside of this says nothing, and leaves it to be said."""
+    token = _silenced.set(True)
+    try:
+        yield
+    finally:
+        _silenced.reset(token)
 
 
 def say_ranks_apart(cure: str) -> int:
@@ -15,7 +29,12 @@ def say_ranks_apart(cure: str) -> int:
 
     Returns how many warnings this is, as a compiler must be able to take the call for a constant.
     """
-    if cure in _said or not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() < 2:
+    if (
+        _silenced.get()
+        or cure in _said
+        or not (dist.is_available() and dist.is_initialized())
+        or dist.get_world_size() < 2
+    ):
         return 0
     _said.add(cure)
     _say(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any, get_args
 
 import torch
@@ -40,6 +41,34 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}; got {reduction!r}")
 
 
+def check_at_least_0(zero: str = "", **settings: float) -> None:
+    """Raise ValueError if one of these is negative or no finite number; `zero` says what 0 means."""
+    for name, value in settings.items():
+        if not 0.0 <= value < math.inf:
+            meaning = f" ({zero})" if zero else ""
+            raise ValueError(f"{name} must be a finite number of at least 0{meaning}; got {value}")
+
+
+def check_above_0(**settings: float) -> None:
+    """Raise ValueError if one of these is 0, negative or no finite number."""
+    for name, value in settings.items():
+        if not 0.0 < value < math.inf:
+            raise ValueError(f"{name} must be a finite number above 0; got {value}")
+
+
+def check_whole(**settings: int) -> None:
+    """Raise ValueError if one of these is no whole number of at least 1."""
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1; got {value}")
+
+
+def check_label_smoothing(label_smoothing: float) -> None:
+    """Raise ValueError if it is no share."""
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing}")
+
+
 def check_strength(strength: float) -> None:
     """Raise ValueError if it is no finite number."""
     if not -math.inf < strength < math.inf:
@@ -57,8 +86,7 @@ def check_loss_arguments(
     """Raise ValueError, naming argument, expectation, value and cure, where `F.cross_entropy` could not go on."""
     check_tensors(input=input, target=target, weight=weight)
     check_reduction(reduction)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"label_smoothing must lie in [0, 1]; got {label_smoothing}")
+    check_label_smoothing(label_smoothing)
     if input.dim() == 0 or not input.is_floating_point():
         raise ValueError(
             "input must be floating-point logits of shape (C), (N, C) or (N, C, d1, ..., dK); "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from gence.losses._checks import check_reduction, value_of
+from gence._epochs import check_epoch
+from gence.losses._checks import check_at_least_0, check_reduction, check_whole, value_of
 from gence.losses.cross_entropy import Reduction
-from gence.losses.focal import complement
-from gence.losses.rows import rows_of
+from gence.losses.rows import complement, rows_of
 
 
 def adaptive_focal(
@@ -28,8 +30,9 @@ def adaptive_focal(
     .. math:: -(1 - p_y)^\gamma \log p_y \text{ for } \gamma \ge 0, \qquad
               -(1 + p_y)^{|\gamma|} \log p_y \text{ for } \gamma < 0.
 
-    It jumps from bin to bin. It is no proper score: a positive exponent makes the minimiser less confident than the
-    true posterior, a negative one more confident.
+    It jumps from bin to bin. It is no proper score: for two classes, or where one class is likely, a positive exponent
+    makes the minimiser less confident than the true posterior and a negative one more; with many classes of which none
+    is likely it can be the other way round.
 
     Args:
         input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
@@ -132,7 +135,8 @@ class AdaFocalLoss(nn.Module):
         bins: How many bins.
         gamma_max: No exponent becomes larger.
         gamma_min: No exponent becomes smaller.
-        switch: An exponent nearer to 0 goes over to the other sign; at least 0.
+        switch: An exponent nearer to 0 goes over to the other sign; at least 0, and at most as far from 0 as
+            `gamma_max` and `gamma_min`.
 
     Attributes:
         gammas: `(bins)`, buffer: the exponents.
@@ -173,14 +177,23 @@ class AdaFocalLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
-        if not gamma_min <= gamma <= gamma_max:
-            raise ValueError(f"gamma must lie between gamma_min={gamma_min} and gamma_max={gamma_max}; got {gamma}")
-        if not rate >= 0.0:
-            raise ValueError(f"rate must be at least 0 (0 is a fixed gamma); got {rate}")
-        if bins < 1:
-            raise ValueError(f"bins must be at least 1; got {bins}")
-        if not switch >= 0.0:
-            raise ValueError(f"switch must be at least 0 (0 is no change of sign); got {switch}")
+        if not -math.inf < gamma_min <= gamma <= gamma_max < math.inf:
+            raise ValueError(
+                f"gamma must lie between gamma_min={gamma_min} and gamma_max={gamma_max}, all finite; got {gamma}"
+            )
+        check_at_least_0("0 is a fixed gamma", rate=rate)
+        check_whole(bins=bins)
+        check_at_least_0("0 is no change of sign", switch=switch)
+        if gamma_min < 0.0 < gamma_max and switch > min(gamma_max, -gamma_min):
+            raise ValueError(
+                f"switch must be at most {min(gamma_max, -gamma_min)}, so that an exponent of either sign fits between "
+                f"gamma_min={gamma_min} and gamma_max={gamma_max}; got {switch}"
+            )
+        if gamma == 0.0 and switch == 0.0:
+            raise ValueError(
+                "gamma must not be 0 with a switch of 0, as it would stay 0 for ever; got both: use F.cross_entropy, "
+                "or give one of them another value"
+            )
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         self.rate = rate
@@ -200,6 +213,7 @@ class AdaFocalLoss(nn.Module):
     @torch.no_grad()
     def end_epoch(self, epoch: int, epochs: int, validation: tuple[Tensor, Tensor] | None = None) -> None:
         """Move the exponents by the gaps of `validation`, (logits `(V, C)`, class numbers `(V)`)."""
+        check_epoch(epoch, epochs)
         if validation is None:
             raise ValueError(
                 "AdaFocalLoss learns from rows that are not trained on; got no validation: give end_epoch(epoch, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gence._errors import InputError, unknown_name
+from gence.losses._cautions import silence
 from gence.losses.adaptive_focal import AdaFocalLoss
 from gence.losses.brier import brier
 from gence.losses.constrained import CALSLoss
@@ -26,7 +28,7 @@ from gence.losses.marginal import dca, mdca, mmce
 from gence.losses.moving import MovingClassMass
 from gence.losses.pairwise import cpc
 from gence.losses.poly import poly1
-from gence.losses.prior import balanced_softmax, class_balanced, logit_adjusted
+from gence.losses.prior import as_class_counts, balanced_softmax, class_balanced, logit_adjusted
 from gence.losses.ranking import CRLLoss
 from gence.losses.smoothing import confidence_penalty, label_relaxation, label_smoothing
 
@@ -48,7 +50,8 @@ class Entry:
         reference: Its source.
         equation: What a row contributes, p the probabilities, z the logits, y the label.
         proper: Whether it is a strictly proper score.
-        source: The function, or what builds the module. Keyword-only numbers among its parameters are the knobs.
+        source: The function, or what builds the module. Keyword-only numbers and switches among its parameters are the
+            knobs.
         builds: Whether `source` builds the loss; otherwise it is the loss, and a `Criterion` is made of it.
         needs: What a training run owes it beyond batches of logits and labels, in words; empty for most.
         head: The last layer it is meant for.
@@ -79,6 +82,7 @@ def _gence_moving(
     return GenCELoss(weight, ignore_index, reduction, strength=strength, class_mass=mass)
 
 
+_CLASSES = "the number of classes"
 _COUNTS = "labels a class"
 _BATCH = "batches of more rows than classes"
 
@@ -105,7 +109,7 @@ CATALOGUE: dict[str, Entry] = {
     "adafocal": Entry(
         "AdaFocal",
         "Ghosh et al. 2022, arXiv 2211.11838",
-        "focal, γ of p_y's bin moved by its gap",
+        "focal, γ of p_y's bin moved by its gap; −(1+p_y)^|γ| log p_y for γ < 0",
         "no",
         AdaFocalLoss,
         builds=True,
@@ -113,7 +117,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "brier": Entry("Brier score", "Brier 1950", "Σ_k (p_k − 1{k=y})²", "yes", brier),
     "mmce": Entry(
-        "MMCE", "Kumar et al. 2018, PMLR 80", "CE + λ·kernel distance of confidence and accuracy", "large batches", mmce
+        "MMCE", "Kumar et al. 2018, PMLR 80", "CE + λ·√Σ_ij e_i e_j κ(c_i, c_j), e = (a − c)/v", "large batches", mmce
     ),
     "mdca": Entry(
         "MDCA",
@@ -135,7 +139,7 @@ CATALOGUE: dict[str, Entry] = {
     "acls": Entry(
         "ACLS",
         "Park et al. 2023, arXiv 2308.11911",
-        "CE + α·(λ1·relu(max z − m)² + λ2·mean_k relu(max z − z_k − m)²)",
+        "CE + α·(λ1·relu(max z − m)² + λ2·Σ_k relu(max z − z_k − m)²/(K−1))",
         "no",
         acls,
         own_gradient=True,
@@ -143,27 +147,27 @@ CATALOGUE: dict[str, Entry] = {
     "cpc": Entry(
         "pairwise constraints (CPC)",
         "Cheng and Vasconcelos 2022, CVPR",
-        "CE + λ1·binary terms of y against k + λ2·ties among the others",
+        "CE + λ1·mean_k −log σ(z_y − z_k) + λ2·mean_jk −½ log σ(z_k − z_j), j ≠ k, neither y",
         "no",
         cpc,
     ),
     "crl": Entry(
         "correctness ranking (CRL)",
         "Moon et al. 2020, arXiv 2007.01458",
-        "CE + w·ranking of confidences by how often a row was right",
+        "CE + w·mean_i relu(|h_i − h_j| − sign(h_i − h_j)(c_i − c_j)), j the next row",
         "no",
         CRLLoss,
         builds=True,
-        needs="the numbers of a batch's rows",
+        needs=f"{_COUNTS}, the numbers of a batch's rows",
     ),
     "cals": Entry(
         "CALS-ALM",
         "Liu et al. 2023, arXiv 2211.15088",
-        "CE + augmented Lagrangian of max z − z_k ≤ m",
+        "CE + mean_k ((λ_k + ρ_k d_k)₊² − λ_k²)/(2ρ_k), d_k = (max z − z_k)/m − 1",
         "no",
         CALSLoss,
         builds=True,
-        needs="validation rows each epoch",
+        needs=f"{_CLASSES}, validation rows each epoch",
     ),
     "confidence_penalty": Entry(
         "confidence penalty", "Pereyra et al. 2017, arXiv 1701.06548", "CE − β·H(p)", "no", confidence_penalty
@@ -203,7 +207,7 @@ CATALOGUE: dict[str, Entry] = {
     "ldam": Entry(
         "LDAM, re-weighted late (DRW)",
         "Cao et al. 2019, arXiv 1906.07413",
-        "CE of s·(cos − m_y·1{k=y}), m_k ∝ n_k^(−1/4)",
+        "CE of z − s·m_y·1{k=y}, z = s·cos, m_k ∝ n_k^(−1/4)",
         "no",
         LDAMLoss,
         builds=True,
@@ -226,6 +230,7 @@ CATALOGUE: dict[str, Entry] = {
         "if complete",
         _gence_moving,
         builds=True,
+        needs=_CLASSES,
         own_gradient=True,
     ),
     "gence_focal": Entry(
@@ -266,7 +271,7 @@ def knobs(name: str) -> dict[str, float]:
     return {
         parameter.name: parameter.default
         for parameter in parameters
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and type(parameter.default) in (int, float)
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and type(parameter.default) in (bool, int, float)
     }
 
 
@@ -314,8 +319,9 @@ def build(
         A module, (logits, target) -> scalar. One that moves with the epochs is a `gence.losses.EpochLoss`.
 
     Raises:
-        InputError: If there is no loss or no knob of that name, or the loss needs `num_classes` or `class_counts`.
-        ValueError: If a knob is out of its range.
+        InputError: If there is no loss or no knob of that name, a knob or `weight` is of another kind, or the loss
+            needs `num_classes` or `class_counts`.
+        ValueError: If a knob is out of its range, or `class_counts` or `weight` do not hold one number a class.
 
     Example:
         >>> loss = build("focal", gamma=0.0)
@@ -331,20 +337,43 @@ def build(
             raise InputError(f"loss {name!r} has no knobs; got {key}={settings[key]}: leave it out")
         if key not in known:
             raise unknown_name(f"knob of loss {name!r}", key, known)
-    arguments: dict[str, Any] = {"weight": weight, "ignore_index": ignore_index, "reduction": reduction}
-    arguments |= {**_from_data(name, entry, num_classes, class_counts), **known, **settings}
-    return entry.source(**arguments) if entry.builds else Criterion(entry.source, **arguments)
-
-
-def _from_data(
-    name: str, entry: Entry, num_classes: int | None, class_counts: Tensor | Sequence[int] | None
-) -> dict[str, Any]:
-    """What the source wants to know of the data."""
-    counts = None if class_counts is None else torch.as_tensor(class_counts)
+        _check_kind(name, key, settings[key], known[key])
+    if weight is not None and not isinstance(weight, Tensor):
+        raise InputError(f"weight must be a tensor; got {type(weight).__name__}: use torch.as_tensor(weight)")
+    counts = None if class_counts is None else as_class_counts(class_counts).detach().clone()
     if counts is not None and num_classes not in (None, len(counts)):
         raise InputError(f"class_counts must have one entry a class, {num_classes}; got {len(counts)}")
     if counts is not None:
         num_classes = len(counts)
+    arguments: dict[str, Any] = {"weight": weight, "ignore_index": ignore_index, "reduction": reduction}
+    arguments |= {**_from_data(name, entry, num_classes, counts), **known, **settings}
+    if entry.builds:
+        return entry.source(**arguments)
+    loss = Criterion(entry.source, **arguments)
+    _try(loss, num_classes, counts)
+    return loss
+
+
+def _check_kind(name: str, knob: str, value: object, default: float) -> None:
+    kind, wanted = (bool, "True or False") if isinstance(default, bool) else (Real, "a number")
+    if not isinstance(value, kind) or (kind is Real and isinstance(value, bool)):
+        raise InputError(f"knob {knob} of loss {name!r} must be {wanted}; got {value!r}")
+
+
+def _try(loss: Criterion, num_classes: int | None, counts: Tensor | None) -> None:
+    """Call a function once, as it is the function that knows which settings it takes."""
+    weight = loss.weight
+    given = counts if weight is None else weight
+    num_classes = num_classes or (2 if given is None else given.numel())
+    logits = torch.zeros(2, num_classes, device=None if given is None else given.device)
+    if weight is not None and weight.is_floating_point():
+        logits = logits.to(weight.dtype)  # F.cross_entropy wants them alike
+    with torch.no_grad(), silence():
+        loss(logits, torch.zeros(2, dtype=torch.long, device=logits.device))
+
+
+def _from_data(name: str, entry: Entry, num_classes: int | None, counts: Tensor | None) -> dict[str, Any]:
+    """What the source wants to know of the data."""
     wanted = inspect.signature(entry.source).parameters
     if "num_classes" in wanted and num_classes is None:
         raise InputError(f"loss {name!r} needs the number of classes; give num_classes=")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from gence.losses._checks import check_reduction
+from gence._epochs import check_epoch
+from gence.losses._checks import check_above_0, check_reduction, check_whole
 from gence.losses.cross_entropy import Reduction
 from gence.losses.rows import rows_of
 
@@ -86,7 +89,7 @@ def cals(
         Liu et al. 2023, arXiv 2211.15088. The mean over the classes is that of the authors' code.
     """
     rows = rows_of(input, target, weight, ignore_index, reduction, "cals")
-    _check_margin(margin)
+    check_above_0(margin=margin)
     num_classes = rows.logits.shape[1]
     for name, value in {"multipliers": multipliers, "rho": rho}.items():
         if value.shape != (num_classes,):
@@ -183,18 +186,16 @@ class CALSLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
-        _check_margin(margin)
+        check_above_0(margin=margin)
         if not 0.0 < multiplier <= _LARGEST_MULTIPLIER:
             raise ValueError(f"multiplier must be above 0 and at most {_LARGEST_MULTIPLIER:g}; got {multiplier}")
         if not 0.0 < rho <= _LARGEST_RHO:
             raise ValueError(f"rho must be above 0 and at most {_LARGEST_RHO:g}; got {rho}")
-        if not gamma >= 1.0:
-            raise ValueError(f"gamma must be at least 1 (1 keeps rho as it is); got {gamma}")
+        if not 1.0 <= gamma < math.inf:
+            raise ValueError(f"gamma must be a finite number of at least 1 (1 keeps rho as it is); got {gamma}")
         if not 0.0 <= tau <= 1.0:
             raise ValueError(f"tau must lie in [0, 1]; got {tau}")
-        for name, value in {"num_classes": num_classes, "period": period, "rho_period": rho_period}.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
+        check_whole(num_classes=num_classes, period=period, rho_period=rho_period)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
@@ -223,8 +224,10 @@ class CALSLoss(nn.Module):
         """Learn multipliers and rho from (logits `(V, C)`, class numbers `(V)`) of rows that are not trained on.
 
         Raises:
-            ValueError: If there are no validation rows, none that counts, or their classes are others.
+            ValueError: If there is no such epoch, there are no validation rows, none counts, or their classes are
+                others.
         """
+        check_epoch(epoch, epochs)
         if validation is None:
             raise ValueError(
                 "CALSLoss learns from rows that are not trained on; got validation=None: "
@@ -255,8 +258,3 @@ class CALSLoss(nn.Module):
             f"num_classes={len(self.multipliers)}, margin={self.margin}, gamma={self.gamma}, tau={self.tau}, "
             f"period={self.period}, rho_period={self.rho_period}"
         )
-
-
-def _check_margin(margin: float) -> None:
-    if not margin > 0.0:
-        raise ValueError(f"margin must be above 0; got {margin}")

@@ -18,10 +18,11 @@ class Criterion(nn.Module):
 
     Args:
         function: A loss function of `gence.losses`, or `F.cross_entropy`.
-        weight: `(C)` class weights, kept as a buffer.
+        weight: `(C)` class weights, a copy of which is kept as a buffer.
         ignore_index: Rows with this class number do not count.
         reduction: `"none"`, `"mean"` or `"sum"`.
-        **knobs: The function's own keywords; tensors among them are kept as buffers, so that they move with the module.
+        **knobs: The function's own keywords; of tensors among them copies are kept as buffers, so that they move
+            with the module.
 
     Raises:
         InputError: If the function has no such keyword.
@@ -50,7 +51,8 @@ class Criterion(nn.Module):
         super().__init__()
         check_reduction(reduction)
         self.function = function
-        self.register_buffer("weight", weight)
+        # Copies, as load_state_dict writes into a buffer, and the caller's tensor is not ours to write.
+        self.register_buffer("weight", None if weight is None else weight.detach().clone())
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         known = list(inspect.signature(function).parameters)
@@ -58,7 +60,7 @@ class Criterion(nn.Module):
             if name not in known:
                 raise unknown_name(f"knob of {function.__name__}", name, known)
             if isinstance(value, Tensor):
-                self.register_buffer(name, value)
+                self.register_buffer(name, value.detach().clone())
             else:
                 setattr(self, name, value)
         self._knobs = tuple(knobs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gence.losses._checks import check_loss_arguments
+from gence.losses._checks import check_at_least_0, check_loss_arguments
 from gence.losses.cross_entropy import (
     Reduction,
     class_dim,
@@ -14,7 +14,7 @@ from gence.losses.cross_entropy import (
     result_dtype,
     valid_rows,
 )
-from gence.losses.rows import rows_of
+from gence.losses.rows import complement, rows_of
 
 
 def focal(
@@ -29,7 +29,8 @@ def focal(
     r"""`F.cross_entropy` with log p replaced by :math:`(1 - p)^\gamma \log p`.
 
     For hard labels the term of a row is :math:`-(1 - p_y)^\gamma \log p_y`, so a row with p near 1 counts for little.
-    Its minimiser is less confident than the true posterior; it is no proper score.
+    It is no proper score: for two classes, or where one class is likely, its minimiser is less confident than the true
+    posterior; with many classes of which none is likely it can be more confident.
 
     Args:
         input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
@@ -54,8 +55,7 @@ def focal(
         Lin et al. 2017, arXiv 1708.02002, equation 4.
     """
     check_loss_arguments(input, target, weight, ignore_index, reduction)
-    if not gamma >= 0.0:
-        raise ValueError(f"gamma must be at least 0 (0 is cross-entropy); got {gamma}")
+    check_at_least_0("0 is cross-entropy", gamma=gamma)
     # Rows that do not count become zeros first, so that a NaN in them does not reach the gradient.
     logits = input.to(computing_dtype(input)).masked_fill(~valid_rows(input, target, ignore_index), 0.0)
     log_p = logits.log_softmax(class_dim(input))
@@ -105,9 +105,7 @@ def focal_sample_dependent(
     Reference:
         Mukhoti et al. 2020, arXiv 2002.09437, the FLSD-53 of its experiments.
     """
-    for name, gamma in {"gamma_low": gamma_low, "gamma_high": gamma_high}.items():
-        if not gamma >= 0.0:
-            raise ValueError(f"{name} must be at least 0 (0 is cross-entropy); got {gamma}")
+    check_at_least_0("0 is cross-entropy", gamma_low=gamma_low, gamma_high=gamma_high)
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must be a probability, in [0, 1]; got {threshold}")
     rows = rows_of(input, target, weight, ignore_index, reduction, "focal_sample_dependent")
@@ -156,8 +154,7 @@ def dual_focal(
     Reference:
         Tao et al. 2023, arXiv 2305.13665.
     """
-    if not gamma >= 0.0:
-        raise ValueError(f"gamma must be at least 0 (0 is cross-entropy); got {gamma}")
+    check_at_least_0("0 is cross-entropy", gamma=gamma)
     rows = rows_of(input, target, weight, ignore_index, reduction, "dual_focal")
     log_probs = rows.log_probs()
     log_p = rows.of_label(log_probs)
@@ -165,12 +162,3 @@ def dual_focal(
     # Not max: where several classes come next, amax shares the gradient among them, whatever their order.
     p_next = log_probs.exp().masked_fill(~below, 0.0).amax(1)
     return rows.reduce(-((complement(log_p) + p_next) ** gamma) * log_p)
-
-
-def complement(log_p: Tensor) -> Tensor:
-    """1 - p of log p, at least 1e-30.
-
-    It is taken by expm1, as near p = 1 the plain difference has no digits left. A power below 1 has a gradient of
-    infinity at 0, so it is kept off 0 by less than any difference a gradient could see.
-    """
-    return (-log_p.expm1()).clamp(min=1e-30)

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from gence.losses._cautions import of_few_rows, say_few_rows
 from gence.losses._checks import (
     caution_of_ranks_apart,
+    check_label_smoothing,
     check_loss_arguments,
     check_process_group,
+    check_reduction,
     check_strength,
     value_of,
 )
@@ -56,6 +58,8 @@ def generative_cross_entropy(
     rule :math:`p(x \mid y) = q_y(x)\, p(x) / m_y`, so for hard labels the loss is
 
     .. math:: L = -\frac{1}{|V|} \sum_{i \in V} \left( \log q_{i y_i} - \mathrm{strength} \cdot \log m_{y_i} \right)
+
+    It is strictly proper if the class posteriors are linearly independent as functions of x.
 
     The mass is over all of V, row i included and unweighted, and the gradient flows through it. The value depends on
     the whole batch: it can be negative, it is 0 for a batch of one row, and validation should use the negative
@@ -116,10 +120,17 @@ def generative_cross_entropy(
     settings = (weight, ignore_index, reduction, label_smoothing, strength)
     loss = _generative(input, target, *settings, class_mass, process_group)
     if process_group is None and strength != 0.0:
-        caution_of_ranks_apart(_CURE)
-        if class_mass is None and _in_training():
-            of_few_rows(count_rows(input, target, ignore_index), input.shape[class_dim(input)])
+        caution_ranks_apart_and_few_rows(input, target, ignore_index, class_mass, cure=_CURE)
     return loss
+
+
+def caution_ranks_apart_and_few_rows(
+    input: Tensor, target: Tensor, ignore_index: int, class_mass: object, *, cure: str
+) -> None:
+    """Warn of several ranks, each with a mass of its own; and in training of few rows, where there is no other mass."""
+    caution_of_ranks_apart(cure)
+    if class_mass is None and _in_training():
+        of_few_rows(_count_rows(input, target, ignore_index), input.shape[class_dim(input)])
 
 
 def _in_training() -> bool:
@@ -157,7 +168,7 @@ def _generative(
     return loss.to(result_dtype(input, target))
 
 
-def count_rows(input: Tensor, target: Tensor, ignore_index: int) -> int:
+def _count_rows(input: Tensor, target: Tensor, ignore_index: int) -> int:
     """How many rows count; where a look would stall an accelerator, how many there are."""
     valid = valid_rows(input, target, ignore_index)
     count = value_of(valid.sum())
@@ -180,6 +191,9 @@ class GenCELoss(nn.Module):
 
     Calling it with `class_mass=total` gives a part's share of a batch, for that call.
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> loss = GenCELoss(label_smoothing=0.1)
         >>> loss(torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])).item()
@@ -200,6 +214,9 @@ class GenCELoss(nn.Module):
         process_group: ProcessGroup | None = None,
     ) -> None:
         super().__init__()
+        check_reduction(reduction)
+        check_label_smoothing(label_smoothing)
+        check_strength(strength)
         if class_mass is not None and not isinstance(class_mass, MovingClassMass):
             raise ValueError(
                 f"class_mass of the module must be a MovingClassMass; got {type(class_mass).__name__}: give the total "
@@ -228,7 +245,7 @@ class GenCELoss(nn.Module):
         return loss
 
     def _look_for_few_rows(self, input: Tensor, target: Tensor) -> None:
-        rows, seen = count_rows(input, target, self.ignore_index), self._classes_seen(input, target)
+        rows, seen = _count_rows(input, target, self.ignore_index), self._classes_seen(input, target)
         if 0 < rows < seen:
             self._warned = True
             say_few_rows(rows, f"labels of {seen} classes", input.shape[class_dim(input)])

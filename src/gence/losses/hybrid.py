@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gence.losses._cautions import of_few_rows
-from gence.losses._checks import caution_of_ranks_apart, check_loss_arguments, check_strength
+from gence.losses._checks import check_at_least_0, check_loss_arguments, check_strength
 from gence.losses.class_mass import ClassMass, log_class_mass
 from gence.losses.cross_entropy import (
     Reduction,
@@ -19,12 +18,11 @@ from gence.losses.cross_entropy import (
     result_dtype,
     valid_rows,
 )
-from gence.losses.focal import complement
-from gence.losses.generative import count_rows, generative_cross_entropy
+from gence.losses.generative import caution_ranks_apart_and_few_rows, generative_cross_entropy
 from gence.losses.margin import margin_penalty
 from gence.losses.moving import MovingClassMass
 from gence.losses.prior import log_prior
-from gence.losses.rows import rows_of
+from gence.losses.rows import complement, rows_of
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -47,7 +45,8 @@ def gence_focal(
     q/m, which is all that GenCE looks at, and have a factor of 1. Its own gradient leads there (measured on small
     images of digits at gamma 2: 10 % accuracy, against 95 %).
 
-    It is not proper, as focal loss is not: it stops short of the true posterior, on the side of less confidence.
+    It is not proper, as focal loss is not: for two classes, or where one class is likely, it stops short of the true
+    posterior, on the side of less confidence; with many classes of which none is likely it can go beyond it.
 
     Args:
         input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
@@ -78,8 +77,7 @@ def gence_focal(
     """
     check_loss_arguments(input, target, weight, ignore_index, reduction)
     check_strength(strength)
-    if not gamma >= 0.0:
-        raise ValueError(f"gamma must be at least 0 (0 is GenCE); got {gamma}")
+    check_at_least_0("0 is GenCE", gamma=gamma)
     valid = valid_rows(input, target, ignore_index)
     log_q = input.to(computing_dtype(input)).masked_fill(~valid, 0.0).log_softmax(class_dim(input))
     # As in focal loss: a class ruled out by minus infinity must get gradient 0, not the NaN of 0 times infinity.
@@ -199,9 +197,8 @@ def gence_margin(
     """
     rows = rows_of(input, target, weight, ignore_index, reduction, "gence_margin")
     check_strength(strength)
-    for name, value in {"alpha": alpha, "margin": margin}.items():
-        if not value >= 0.0:
-            raise ValueError(f"{name} must be at least 0 (an alpha of 0 is GenCE); got {value}")
+    check_at_least_0("0 is GenCE", alpha=alpha)
+    check_at_least_0(margin=margin)
     scores = log_q = rows.log_probs()
     if strength != 0.0:
         scores = log_q - strength * log_class_mass(log_q, rows.valid[:, None])
@@ -281,7 +278,5 @@ def gence_prior(
 
 
 def _caution(input: Tensor, target: Tensor, ignore_index: int, loss: str) -> None:
-    """What `generative_cross_entropy` says of ranks apart and of few rows."""
-    caution_of_ranks_apart(f"{loss} has no exact form for ranks yet")
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        of_few_rows(count_rows(input, target, ignore_index), input.shape[class_dim(input)])
+    cure = f"{loss} has no exact form for ranks yet"
+    caution_ranks_apart_and_few_rows(input, target, ignore_index, None, cure=cure)

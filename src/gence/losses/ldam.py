@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gence.losses._checks import check_reduction, check_tensors
+from gence._epochs import check_epoch
+from gence.losses._checks import check_at_least_0, check_reduction, check_tensors
 from gence.losses.cross_entropy import Reduction
 from gence.losses.prior import adjusted_cross_entropy, check_class_counts, counts_for, effective_number_weights
 from gence.losses.rows import rows_of
@@ -90,7 +91,8 @@ class LDAMLoss(nn.Module):
 
     Attributes:
         class_counts: `(C)`, buffer.
-        deferred_weight: `(C)`, buffer: ones before, the weights by effective number after.
+        deferred_weight: `(C)`, buffer: ones before, the weights by effective number after; float64 for counts that
+            are integers.
         uses_validation: False.
 
     Raises:
@@ -99,11 +101,11 @@ class LDAMLoss(nn.Module):
     Example:
         >>> loss = LDAMLoss(class_counts=[1000, 10], deferral=0.5, beta=0.99)
         >>> loss.end_epoch(1, 4)
-        >>> loss.deferred_weight
-        tensor([1., 1.])
+        >>> loss.deferred_weight.tolist()
+        [1.0, 1.0]
         >>> loss.end_epoch(2, 4)
-        >>> loss.deferred_weight
-        tensor([0.1746, 1.8254])
+        >>> [round(weight, 4) for weight in loss.deferred_weight.tolist()]
+        [0.1746, 1.8254]
 
     Reference:
         Cao et al. 2019, arXiv 1906.07413, Algorithm 1; the weights are those of Cui et al. 2019, arXiv 1901.05555.
@@ -147,7 +149,7 @@ class LDAMLoss(nn.Module):
         self.beta = beta
         self.register_buffer("weight", weight)
         self.register_buffer("class_counts", counts.detach().clone())
-        deferred = effective_number_weights(counts, beta=beta)
+        deferred = _weights(counts, beta)
         self.register_buffer("deferred_weight", deferred if deferral == 0.0 else torch.ones_like(deferred))
 
     def forward(self, input: Tensor, target: Tensor, *, rows: Tensor | None = None) -> Tensor:
@@ -160,11 +162,10 @@ class LDAMLoss(nn.Module):
 
     def end_epoch(self, epoch: int, epochs: int, validation: tuple[Tensor, Tensor] | None = None) -> None:
         """Bring in the weights, if the epochs without them are over; `validation` is not looked at."""
-        if not 1 <= epoch <= epochs:
-            raise ValueError(f"epoch must lie in 1 to epochs={epochs}, 1 after the first epoch; got {epoch}")
+        check_epoch(epoch, epochs)
         # The quotient, as 0.55 * 100 is more than 55 in floating point.
         over = self.deferral < 1.0 and epoch / epochs >= self.deferral
-        weights = effective_number_weights(self.class_counts, beta=self.beta)
+        weights = _weights(self.class_counts, self.beta)
         self.deferred_weight.copy_(weights if over else torch.ones_like(weights))
 
     def extra_repr(self) -> str:
@@ -175,8 +176,12 @@ class LDAMLoss(nn.Module):
         )
 
 
+def _weights(counts: Tensor, beta: float) -> Tensor:
+    # Integers carry no precision of their own, and logits may be of float64.
+    return effective_number_weights(counts if counts.is_floating_point() else counts.double(), beta=beta)
+
+
 def _check_margins(max_margin: float, scale: float) -> None:
-    if not 0.0 <= max_margin < math.inf:
-        raise ValueError(f"max_margin must be a finite number of at least 0 (0 is cross-entropy); got {max_margin}")
+    check_at_least_0("0 is cross-entropy", max_margin=max_margin)
     if not 0.0 < scale < math.inf:
         raise ValueError(f"scale must be that of the cosine head, a finite number above 0; got {scale}")

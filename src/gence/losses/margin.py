@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from gence.losses._checks import check_at_least_0
 from gence.losses.cross_entropy import Reduction
 from gence.losses.rows import rows_of
 
@@ -69,7 +70,8 @@ def mbls(
         Liu et al. 2022, arXiv 2111.15430, section 3.
     """
     rows = rows_of(input, target, weight, ignore_index, reduction, "mbls")
-    _check_settings(alpha, margin)
+    check_at_least_0("0 is cross-entropy", alpha=alpha)
+    check_at_least_0(margin=margin)
     return rows.reduce(-rows.of_label(rows.log_probs()) + alpha * margin_penalty(rows.logits, margin))
 
 
@@ -126,18 +128,11 @@ def acls(
         largest logit itself, follow what is reported of the authors' code.
     """
     rows = rows_of(input, target, weight, ignore_index, reduction, "acls")
-    _check_settings(alpha, margin, lambda1=lambda1, lambda2=lambda2)
+    check_at_least_0("0 is cross-entropy", alpha=alpha)
+    check_at_least_0(margin=margin, lambda1=lambda1, lambda2=lambda2)
     # The first of equal logits: amax would share the gradient among them.
     top = rows.logits.max(1).values
     # The largest itself is no further behind than the margin, so it adds nothing to the sum.
     behind = (top.detach()[:, None] - rows.logits - margin).relu().square().sum(1) / max(rows.logits.shape[1] - 1, 1)
     smoothing = lambda1 * (top - margin).relu().square() + lambda2 * behind
     return rows.reduce(-rows.of_label(rows.log_probs()) + alpha * smoothing)
-
-
-def _check_settings(alpha: float, margin: float, **parts: float) -> None:
-    if not alpha >= 0.0:
-        raise ValueError(f"alpha must be at least 0 (0 is cross-entropy); got {alpha}")
-    for name, value in {"margin": margin, **parts}.items():
-        if not value >= 0.0:
-            raise ValueError(f"{name} must be at least 0; got {value}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gence.losses._checks import check_above_0, check_at_least_0
 from gence.losses.cross_entropy import Reduction
 from gence.losses.rows import Rows, rows_of
 
@@ -38,9 +39,10 @@ def mmce(
         input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
         target: Class numbers, int64, the shape of `input` without its class axis.
         weight: `(C)` class weights of the terms; the error itself is unweighted and is added to each term.
-        ignore_index: Rows with this class number do not count, in the error neither.
+        ignore_index: Rows with this class number do not count, nor in the error.
         reduction: `"none"`, `"mean"` or `"sum"`, each as in `F.cross_entropy`.
-        lambd: The weight of the error, at least 0; 0 is cross-entropy.
+        lambd: The weight of the error, at least 0; 0 is cross-entropy. The default was published with the weighted
+            error.
         width: How far apart confidences may be to be compared, above 0.
         weighted: Whether right and wrong rows count as much as each other.
 
@@ -60,10 +62,8 @@ def mmce(
         ICML.
     """
     rows = rows_of(input, target, weight, ignore_index, reduction, "mmce")
-    if not lambd >= 0.0:
-        raise ValueError(f"lambd must be at least 0 (0 is cross-entropy); got {lambd}")
-    if not width > 0.0:
-        raise ValueError(f"width must be above 0; got {width}")
+    check_at_least_0("0 is cross-entropy", lambd=lambd)
+    check_above_0(width=width)
     confidence, right = _answers(rows)
     valid = rows.valid.to(right.dtype)
     share = _share(right * valid) + _share((1.0 - right) * valid) if weighted else _share(valid)
@@ -98,7 +98,7 @@ def mdca(
         input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
         target: Class numbers, int64, the shape of `input` without its class axis.
         weight: `(C)` class weights of the terms; the gap itself is unweighted and is added to each term.
-        ignore_index: Rows with this class number do not count, in the gap neither.
+        ignore_index: Rows with this class number do not count, nor in the gap.
         reduction: `"none"`, `"mean"` or `"sum"`, each as in `F.cross_entropy`.
         beta: The weight of the gap, at least 0; 0 is cross-entropy.
 
@@ -117,7 +117,7 @@ def mdca(
         Hebbalaguppe et al. 2022, arXiv 2203.13834, section 3.
     """
     rows = rows_of(input, target, weight, ignore_index, reduction, "mdca")
-    _check_beta(beta)
+    check_at_least_0("0 is cross-entropy", beta=beta)
     log_p = rows.log_probs()
     gap = rows.mean(log_p.exp() - rows.one_hot()).abs().mean()
     return rows.reduce(-rows.of_label(log_p) + beta * gap)
@@ -145,7 +145,7 @@ def dca(
         input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
         target: Class numbers, int64, the shape of `input` without its class axis.
         weight: `(C)` class weights of the terms; the gap itself is unweighted and is added to each term.
-        ignore_index: Rows with this class number do not count, in the gap neither.
+        ignore_index: Rows with this class number do not count, nor in the gap.
         reduction: `"none"`, `"mean"` or `"sum"`, each as in `F.cross_entropy`.
         beta: The weight of the gap, at least 0; 0 is cross-entropy. The default is that of comparisons by others, on
             natural images; the authors, on medical ones, use 10 in their code.
@@ -165,7 +165,7 @@ def dca(
         Liang et al. 2020, arXiv 2009.04057.
     """
     rows = rows_of(input, target, weight, ignore_index, reduction, "dca")
-    _check_beta(beta)
+    check_at_least_0("0 is cross-entropy", beta=beta)
     confidence, right = _answers(rows)
     gap = rows.mean(confidence - right).abs()
     return rows.reduce(-rows.of_label(rows.log_probs()) + beta * gap)
@@ -186,8 +186,3 @@ def _root(square: Tensor) -> Tensor:
     """The square root; 0, with gradient 0, of what is below rounding: its gradient at 0 would be infinite."""
     floor = torch.finfo(square.dtype).eps ** 2
     return torch.where(square > floor, square.clamp(min=floor).sqrt(), 0.0)
-
-
-def _check_beta(beta: float) -> None:
-    if not beta >= 0.0:
-        raise ValueError(f"beta must be at least 0 (0 is cross-entropy); got {beta}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from gence.losses._checks import check_whole
 from gence.losses.class_mass import ClassMass
 
 
@@ -61,8 +62,7 @@ class MovingClassMass(nn.Module):
 
     def __init__(self, num_classes: int, rate: float = 0.02, prior: Tensor | None = None) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1; got {num_classes}")
+        check_whole(num_classes=num_classes)
         if not 0.0 < rate <= 1.0:
             raise ValueError(f"rate must lie in (0, 1]; got {rate}")
         self.num_classes = num_classes

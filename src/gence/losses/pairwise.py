@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gence.losses._checks import check_at_least_0
 from gence.losses.cross_entropy import Reduction
 from gence.losses.rows import rows_of
 
@@ -60,9 +61,7 @@ def cpc(
         Cheng and Vasconcelos 2022, Calibrating Deep Neural Networks by Pairwise Constraints, CVPR.
     """
     rows = rows_of(input, target, weight, ignore_index, reduction, "cpc")
-    for name, value in {"lambda1": lambda1, "lambda2": lambda2}.items():
-        if not value >= 0.0:
-            raise ValueError(f"{name} must be at least 0; got {value}")
+    check_at_least_0(lambda1=lambda1, lambda2=lambda2)
     # Differences of log p are those of the logits, and never that of two infinities.
     log_p = rows.log_probs()
     label, others = rows.of_label(log_p), log_p.gather(1, _other_classes(rows.labels, log_p.shape[1]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from gence.losses.cross_entropy import Reduction
@@ -45,8 +47,10 @@ def poly1(
     Reference:
         Leng et al. 2022, arXiv 2204.12511, the Poly-1 loss.
     """
-    if not epsilon >= -1.0:
-        raise ValueError(f"epsilon must be at least -1, so that no coefficient is negative; got {epsilon}")
+    if not -1.0 <= epsilon < math.inf:
+        raise ValueError(
+            f"epsilon must be a finite number of at least -1, so that no coefficient is negative; got {epsilon}"
+        )
     rows = rows_of(input, target, weight, ignore_index, reduction, "poly1")
     log_p = rows.of_label(rows.log_probs())
     return rows.reduce(-log_p - epsilon * log_p.expm1())

@@ -187,8 +187,8 @@ def counts_for(logits: Tensor, class_counts: Tensor | Sequence[float]) -> Tensor
     return check_class_counts(class_counts, logits.shape[-1]).to(logits)
 
 
-def check_class_counts(class_counts: Tensor | Sequence[float], num_classes: int | None = None) -> Tensor:
-    """The class counts as a tensor `(C)`; raise ValueError if they are not positive numbers, one a class."""
+def as_class_counts(class_counts: Tensor | Sequence[float], num_classes: int | None = None) -> Tensor:
+    """The class counts as a tensor `(C)`; raise ValueError if they are not numbers, one a class."""
     wanted = f"({'C' if num_classes is None else num_classes},)"
     try:
         counts = class_counts if isinstance(class_counts, Tensor) else torch.as_tensor(class_counts)
@@ -202,6 +202,12 @@ def check_class_counts(class_counts: Tensor | Sequence[float], num_classes: int 
             f"class_counts must hold the training rows of each class, shape {wanted}; got shape {tuple(counts.shape)}: "
             "use torch.bincount(labels, minlength=C)"
         )
+    return counts
+
+
+def check_class_counts(class_counts: Tensor | Sequence[float], num_classes: int | None = None) -> Tensor:
+    """The class counts as a tensor `(C)`; raise ValueError if they are not positive numbers, one a class."""
+    counts = as_class_counts(class_counts, num_classes)
     wrong = ~((counts > 0) & counts.isfinite())
     if value_of(wrong.any()):
         label = int(wrong.nonzero()[0])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gence.losses._checks import check_reduction, check_tensors, value_of
+from gence._epochs import check_epoch
+from gence.losses._checks import check_at_least_0, check_reduction, check_tensors, check_whole, value_of
 from gence.losses.cross_entropy import Reduction
 from gence.losses.rows import rows_of
 
@@ -55,8 +56,7 @@ def correctness_ranking(
         Moon et al. 2020, arXiv 2007.01458.
     """
     rows = rows_of(input, target, weight, ignore_index, reduction, "correctness_ranking")
-    if not rank_weight >= 0.0:
-        raise ValueError(f"rank_weight must be at least 0 (0 is cross-entropy); got {rank_weight}")
+    check_at_least_0("0 is cross-entropy", rank_weight=rank_weight)
     _check_history(history, input)
     log_p = rows.log_probs()
     confidence, history = log_p.amax(1).exp(), history.to(log_p)
@@ -147,10 +147,8 @@ class CRLLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
-        if num_rows < 1:
-            raise ValueError(f"num_rows must be at least 1; got {num_rows}")
-        if not rank_weight >= 0.0:
-            raise ValueError(f"rank_weight must be at least 0 (0 is cross-entropy); got {rank_weight}")
+        check_whole(num_rows=num_rows)
+        check_at_least_0("0 is cross-entropy", rank_weight=rank_weight)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
@@ -193,6 +191,7 @@ class CRLLoss(nn.Module):
 
     @torch.no_grad()
     def _count(self, input: Tensor, target: Tensor, rows: Tensor) -> None:
+        target = target.long()  # a uint8 would wrap the ignore_index around at 256
         valid = target != self.ignore_index
         right = valid & (input.argmax(1) == target)
         self.right.index_add_(0, rows, right.to(self.right))
@@ -216,8 +215,9 @@ class CRLLoss(nn.Module):
         """Make the history of all epochs so far that the next one uses.
 
         Raises:
-            ValueError: If no row was counted since the last time.
+            ValueError: If there is no such epoch, or no row was counted since the last time.
         """
+        check_epoch(epoch, epochs)
         seen = self.seen.sum()
         if seen == self.counted:
             raise ValueError(

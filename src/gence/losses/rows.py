@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gence.losses._checks import check_loss_arguments
@@ -52,7 +51,9 @@ class Rows:
 
     def one_hot(self) -> Tensor:
         """`(R, C)`, 1 at the label and 0 elsewhere."""
-        return F.one_hot(self.labels, self.logits.shape[1]).to(self.logits.dtype)
+        # Not F.one_hot, which looks at the values and so cannot be under vmap.
+        classes = torch.arange(self.logits.shape[1], device=self.labels.device)
+        return (self.labels[:, None] == classes).to(self.logits.dtype)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of `values` `(R)` or `(R, ...)` over the rows that count, unweighted; 0 if there are none."""
@@ -111,3 +112,12 @@ def rows_of(
         shape=target.shape,
         dtype=result_dtype(input, target),
     )
+
+
+def complement(log_p: Tensor) -> Tensor:
+    """1 - p of log p, at least 1e-30.
+
+    It is taken by expm1, as near p = 1 the plain difference has no digits left. A power below 1 has a gradient of
+    infinity at 0, so it is kept off 0 by less than any difference a gradient could see.
+    """
+    return (-log_p.expm1()).clamp(min=1e-30)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from gence.losses._checks import check_loss_arguments
+from gence.losses._checks import check_at_least_0, check_loss_arguments
 from gence.losses.cross_entropy import (
     Reduction,
     class_dim,
@@ -16,8 +16,7 @@ from gence.losses.cross_entropy import (
     result_dtype,
     valid_rows,
 )
-from gence.losses.focal import complement
-from gence.losses.rows import rows_of
+from gence.losses.rows import complement, rows_of
 
 
 def label_smoothing(
@@ -108,7 +107,7 @@ def label_relaxation(
         [0.0, 0.3681]
 
     Reference:
-        Lienen and Huellermeier 2021, From Label Smoothing to Label Relaxation, AAAI 35.
+        Lienen and Hüllermeier 2021, From Label Smoothing to Label Relaxation, AAAI 35.
     """
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"alpha must lie in [0, 1] (0 is cross-entropy); got {alpha}")
@@ -155,8 +154,7 @@ def confidence_penalty(
     Reference:
         Pereyra et al. 2017, arXiv 1701.06548.
     """
-    if not beta >= 0.0:
-        raise ValueError(f"beta must be at least 0 (0 is cross-entropy); got {beta}")
+    check_at_least_0("0 is cross-entropy", beta=beta)
     rows = rows_of(input, target, weight, ignore_index, reduction, "confidence_penalty")
     log_p = rows.log_probs()
     entropy = -(log_p.exp() * log_p).sum(1)

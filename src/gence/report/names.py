@@ -122,7 +122,7 @@ def varied(settings: Iterable[Setting]) -> Varied:
 
 
 def setting_labels(settings: Iterable[Setting]) -> dict[Setting, str]:
-    """The settings of a study in words; a batch size is named only where there are several.
+    """The settings of a study in words; a batch size is named only where there are several, a regime if there is one.
 
     >>> list(setting_labels([Setting(10, 8)]).values())
     ['10 labels a class']
@@ -130,6 +130,8 @@ def setting_labels(settings: Iterable[Setting]) -> dict[Setting, str]:
     ['batches of 8', 'batches of 32']
     >>> setting_labels([Setting(10, 8), Setting(10, 32), Setting("all", 32)])[Setting("all", 32)]
     'all labels, batches of 32'
+    >>> list(setting_labels([Setting("all", 32, "long-tail:10")]).values())
+    ['all labels, long-tail:10']
     """
     settings = list(settings)
     what = varied(settings)
@@ -137,7 +139,8 @@ def setting_labels(settings: Iterable[Setting]) -> dict[Setting, str]:
     for setting in settings:
         batches = [] if what == "labels" else [f"batches of {setting.batch_size}"]
         budget = [] if what == "batch size" else [budget_label(setting.labels_per_class)]
-        labels[setting] = ", ".join([*budget, *batches])
+        regime = [] if setting.regime == "none" else [setting.regime]
+        labels[setting] = ", ".join([*budget, *batches, *regime])
     return labels
 
 

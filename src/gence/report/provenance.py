@@ -120,11 +120,15 @@ def _run(study: Study) -> Pairs:
 def _by_budget(records: Iterable[TrialRecord]) -> Pairs:
     counts: dict[str, dict[str, None]] = {}
     for record in records:
-        rows = _mapping(record.data.get("rows"))
+        rows, wrong = (_mapping(record.data.get(key)) for key in ("rows", "wrong_labels"))
         if rows:
-            text = ", ".join(f"{value} {part}" for part, value in rows.items() if value)
+            text = ", ".join(_rows(value, part, (wrong or {}).get(part)) for part, value in rows.items() if value)
             counts.setdefault(budget_label(record.cell.labels_per_class), {})[text] = None
     return [(budget, " or ".join(texts)) for budget, texts in counts.items()]
+
+
+def _rows(count: Any, part: str, wrong: Any) -> str:
+    return f"{count} {part} ({wrong} with a wrong label)" if wrong else f"{count} {part}"
 
 
 def _distinct(mappings: Iterable[Mapping[str, Any]]) -> Pairs:

@@ -5,13 +5,15 @@ The draws are made on the CPU, by its generators, and moved: a seed gives the sa
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+LARGEST_ALPHA = 1e6
+"""Of mixup: there the share is 1/2 to three digits, and Python's draw, which never ends for huge ones, is quick."""
 
 
 def random_crop(images: Tensor, generator: torch.Generator, padding: int | None = None) -> Tensor:
@@ -84,13 +86,13 @@ def mixup(inputs: Tensor, generator: torch.Generator, alpha: float) -> tuple[Ten
     Args:
         inputs: `(N, ...)`, floating point.
         generator: Of the share and of the permutation.
-        alpha: Positive; the smaller, the nearer is the share to 0 or 1.
+        alpha: Positive, at most 1e6; the smaller, the nearer is the share to 0 or 1.
 
     Returns:
         The mixed rows `(N, ...)`, :math:`\lambda`, and the partners :math:`\pi` `(N)` on the device of `inputs`.
 
     Raises:
-        ValueError: If `alpha` is not positive and finite, or `inputs` are not floating point.
+        ValueError: If `alpha` is out of range, or `inputs` are not floating point.
 
     Example:
         >>> mixed, share, partner = mixup(torch.eye(3), torch.Generator().manual_seed(0), alpha=0.4)
@@ -101,8 +103,8 @@ def mixup(inputs: Tensor, generator: torch.Generator, alpha: float) -> tuple[Ten
         Zhang, Cissé, Dauphin, Lopez-Paz: mixup: Beyond Empirical Risk Minimization. ICLR 2018, arXiv 1710.09412,
         section 2; one share a batch, as their own code has it.
     """
-    if not 0.0 < alpha < math.inf:
-        raise ValueError(f"alpha of mixup must be positive and finite; got {alpha}")
+    if not 0.0 < alpha <= LARGEST_ALPHA:
+        raise ValueError(f"alpha of mixup must be positive and at most {LARGEST_ALPHA:g}; got {alpha}")
     if not inputs.is_floating_point():
         raise ValueError(f"mixup needs floating-point inputs; got {inputs.dtype}: call .float() on them")
     # torch's Beta draws from the global generator only.

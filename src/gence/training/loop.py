@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gence._epochs import EpochLoss
 from gence._errors import unknown_name
-from gence.training.augment import AUGMENTATIONS, mixup
+from gence.training.augment import AUGMENTATIONS, LARGEST_ALPHA, mixup
 from gence.training.predict import predict
 
 # The order of the batches comes from the seed itself, as it did before there was anything else to draw. 32 bits, as the
@@ -30,11 +30,11 @@ class Recipe:
         weight_decay: L2 penalty, as SGD has it.
         momentum: Nesterov momentum.
         augment: What is done to the images of a batch, in this order: names of `AUGMENTATIONS`.
-        mixup: The alpha of mixup; 0 is none.
+        mixup: The alpha of mixup, at most 1e6; 0 is none.
 
     Raises:
         InputError: If there is no such augmentation.
-        ValueError: If `mixup` is negative or not finite.
+        ValueError: If `mixup` is negative or above 1e6.
     """
 
     epochs: int
@@ -49,8 +49,10 @@ class Recipe:
         for name in self.augment:
             if name not in AUGMENTATIONS:
                 raise unknown_name("augmentation", name, AUGMENTATIONS)
-        if not 0.0 <= self.mixup < math.inf:
-            raise ValueError(f"mixup must be 0 for none, or a positive and finite alpha; got {self.mixup}")
+        if not 0.0 <= self.mixup <= LARGEST_ALPHA:
+            raise ValueError(
+                f"mixup must be 0 for none, or a positive alpha of at most {LARGEST_ALPHA:g}; got {self.mixup}"
+            )
 
     def updates(self, rows: int) -> int:
         """Optimiser steps over the whole training of `rows` rows."""

@@ -55,7 +55,9 @@ def test_what_a_regime_writes_is_read_back_exactly(regime: Regime) -> None:
     [
         ("long-tial:100", "unknown regime 'long-tial': did you mean 'long-tail'? known: none, long-tail, "),
         ("", "unknown regime ''; known: none, long-tail, long-tail-step, label-noise, label-noise-pair, prior-shift,"),
-        ("long-tail:100+", "unknown regime ''; known: "),
+        ("long-tail:100+", "regime 'long-tail:100+': a + stands between two regimes; nothing is on one side of it"),
+        ("+long-tail:100", "regime '+long-tail:100': a + stands between two regimes"),
+        ("label-noise:1.5", "at least 0 and below 1; got 1.5"),
         ("long-tail", "long-tail needs its imbalance factor: long-tail:100"),
         ("long-tail:", "long-tail needs its imbalance factor: long-tail:100"),
         ("label-noise", "label-noise needs its rate: label-noise:0.4"),

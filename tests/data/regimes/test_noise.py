@@ -15,7 +15,7 @@ def labels(*counts: int) -> np.ndarray:
 
 
 @settings(max_examples=50, deadline=None)
-@given(rate=st.floats(0, 0.99), kind=st.sampled_from(["symmetric", "pair"]), seed=st.integers(0, 99))
+@given(rate=st.just(0.0) | st.floats(0.03, 0.99), kind=st.sampled_from(["symmetric", "pair"]), seed=st.integers(0, 99))
 def test_exactly_that_share_of_the_rows_of_each_class_is_wrong(rate: float, kind: str, seed: int) -> None:
     y, rows = labels(40, 25, 7, 1), np.arange(0, 73, 2)
     noisy = label_noise(y, rows, rate, kind=kind, seed=seed, num_classes=4)
@@ -43,8 +43,8 @@ def test_no_noise_is_the_true_labels() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(
-    small=st.floats(0, 0.5),
-    more=st.floats(0, 0.49),
+    small=st.just(0.0) | st.floats(0.02, 0.5),
+    more=st.floats(0.02, 0.49),
     kind=st.sampled_from(["symmetric", "pair"]),
     seed=st.integers(0, 99),
 )
@@ -89,6 +89,9 @@ def test_the_seed_decides_which_labels_are_wrong() -> None:
     ("rate", "message"),
     [
         (40, "a noise rate is the share of wrong labels, at least 0 and below 1; got 40: give 0.4 for 40 %$"),
+        (99, "got 99: give 0.99 for 99 %$"),
+        (1.5, r"below 1; got 1\.5$"),
+        (99.5, r"below 1; got 99\.5$"),
         (1, "below 1; got 1$"),
         (-0.1, r"below 1; got -0\.1$"),
         (float("nan"), "below 1; got nan$"),
@@ -97,6 +100,20 @@ def test_the_seed_decides_which_labels_are_wrong() -> None:
 def test_an_impossible_rate_is_refused(rate: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         label_noise(labels(5, 5), np.arange(10), rate, seed=0, num_classes=2)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.25])
+def test_a_rate_that_makes_no_label_wrong_is_refused(rate: float) -> None:
+    y = labels(2, 2, 2)
+    told = f"^a rate of {rate} of at most 2 labels a class makes none wrong; ask for more labels or a higher rate$"
+    with pytest.raises(InputError, match=told):
+        label_noise(y, np.arange(6), rate, seed=0, num_classes=3)
+    assert (label_noise(y, np.arange(6), 0.3, seed=0, num_classes=3) != y).sum() == 3
+
+
+def test_one_class_with_a_wrong_label_is_enough() -> None:
+    y = labels(2, 5)
+    assert (label_noise(y, np.arange(7), 0.2, seed=0, num_classes=2) != y).sum() == 1
 
 
 def test_other_wrong_arguments_are_refused() -> None:

@@ -23,6 +23,7 @@ class Setting:
 
     labels_per_class: Budget
     batch_size: int
+    regime: str = "none"
 
     @property
     def rank(self) -> tuple[float, int]:
@@ -53,7 +54,7 @@ class Cell(_Frozen):
 
     @property
     def setting(self) -> Setting:
-        return Setting(self.labels_per_class, self.batch_size)
+        return Setting(self.labels_per_class, self.batch_size, self.regime)
 
 
 class Reliability(_Frozen):

@@ -32,7 +32,7 @@ class Entry:
 CATALOGUE: dict[str, Entry] = {
     "none": Entry("the rows and labels as they are", "the default", "none"),
     "few-labels": Entry(
-        "so many labels of every class, nested", "ours; a labels_per_class of the study", "labels_per_class = [10, 50]"
+        "so many labels of every class, nested", "ours; labels_per_class in a spec", "--labels-per-class 10,50"
     ),
     "long-tail": Entry(
         "training classes that shrink exponentially",
@@ -44,23 +44,26 @@ CATALOGUE: dict[str, Entry] = {
         "training classes of two sizes", "Cao et al. 2019, arXiv 1906.07413", "long-tail-step:100", "imbalance factor"
     ),
     "label-noise": Entry(
-        "training labels wrong, any other class",
-        "Natarajan et al. 2013 (NeurIPS); Patrini et al. 2017, arXiv 1609.03683",
+        "labels wrong, those for calibration too: any other class",
+        "Natarajan et al. 2013; Patrini et al. 2017, arXiv 1609.03683",
         "label-noise:0.4",
         "rate",
     ),
     "label-noise-pair": Entry(
-        "training labels wrong, the next class", "Han et al. 2018, arXiv 1804.06872", "label-noise-pair:0.2", "rate"
+        "labels wrong, those for calibration too: the next class",
+        "Han et al. 2018, arXiv 1804.06872",
+        "label-noise-pair:0.2",
+        "rate",
     ),
     "prior-shift": Entry(
         "test classes that shrink exponentially",
-        "Saerens et al. 2002, Neural Computation 14(1); Hong et al. 2021, arXiv 2012.00321",
+        "Saerens et al. 2002; Hong et al. 2021, arXiv 2012.00321",
         "prior-shift:10",
         "imbalance factor",
     ),
     "prior-shift-reversed": Entry(
         "test classes that grow exponentially",
-        "Saerens et al. 2002, Neural Computation 14(1); Hong et al. 2021, arXiv 2012.00321",
+        "Saerens et al. 2002; Hong et al. 2021, arXiv 2012.00321",
         "prior-shift-reversed:10",
         "imbalance factor",
     ),
@@ -132,8 +135,8 @@ def parse_regime(text: str) -> Regime:
         A frozen regime, whose `str` is the text in its shortest form and in a fixed order.
 
     Raises:
-        InputError: If a name is unknown (with the nearest one), a number is missing or out of range, or two of a kind
-            are given.
+        InputError: If a name is unknown (with the nearest one), a number is missing or out of range, two of a kind are
+            given, or nothing is on one side of a +.
 
     Example:
         >>> regime = parse_regime("label-noise:0.20+long-tail:100.0")
@@ -146,6 +149,8 @@ def parse_regime(text: str) -> Regime:
         return Regime()
     settings: dict[str, Any] = {}
     for part in map(str.strip, text.split(_JOINT)):
+        if not part and _JOINT in text:
+            raise InputError(f"regime {text!r}: a {_JOINT} stands between two regimes; nothing is on one side of it")
         name, number = _name_and_number(part, text)
         field, kind = _FIELDS[name]
         if field in settings:

@@ -41,7 +41,7 @@ def label_noise(
         A copy of all labels, `(all rows,)`, same dtype.
 
     Raises:
-        InputError: If the rate is out of range.
+        InputError: If the rate is out of range, or above 0 and rounded to no wrong label in any class.
         ValueError: If labels or rows are none, a label is `num_classes` or above, or the kind is another.
 
     Example:
@@ -64,7 +64,14 @@ def label_noise(
     check_kind(kind)
     random = generator(seed, Purpose.NOISY_LABELS)
     noisy = labels.copy()
-    for drawn in shuffled_by_class(labels, rows, seed, Purpose.NOISY_ROWS):
+    by_class = shuffled_by_class(labels, rows, seed, Purpose.NOISY_ROWS)
+    most = max(map(len, by_class))
+    if rate > 0 and round(rate * most) == 0:
+        raise InputError(
+            f"a rate of {rate:g} of at most {most} labels a class makes none wrong; ask for more labels or a higher "
+            "rate"
+        )
+    for drawn in by_class:
         # Steps are drawn for the whole class, so that they are the same at every rate.
         steps = random.integers(1, num_classes, len(drawn)) if kind == "symmetric" else np.ones(len(drawn), np.int64)
         wrong = drawn[: round(rate * len(drawn))]
@@ -75,7 +82,7 @@ def label_noise(
 def check_rate(rate: float) -> None:
     """Refuse a rate that is no share of the labels."""
     if not 0 <= rate < 1:
-        cure = f": give {rate / 100:g} for {rate:g} %" if 1 < rate < 100 else ""
+        cure = f": give {rate / 100:g} for {rate:g} %" if 2 <= rate <= 99 else ""
         raise InputError(f"a noise rate is the share of wrong labels, at least 0 and below 1; got {rate:g}{cure}")
 
 
