@@ -101,6 +101,21 @@ def test_the_table_of_the_shift_study_is_what_its_script_gives(monkeypatch: pyte
     assert given in (ROOT / "docs/ats.md").read_text()
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/losses.md"])
+def test_the_table_of_losses_is_what_its_script_gives(page: str) -> None:
+    given = table("losses/table.py")
+    assert len(given.splitlines()) == 2 + len(gence.losses.catalogue.names())
+    assert given in (ROOT / page).read_text()
+
+
+@pytest.mark.parametrize("name", ["digits", "breast_cancer"])
+def test_the_results_of_all_losses_are_what_their_script_gives(name: str) -> None:
+    given = table("losses/results.py", ROOT / f"docs/losses/{name}.csv")
+    assert len(given.splitlines()) == 2 + len(gence.losses.catalogue.names())
+    assert given in (ROOT / "docs/losses.md").read_text()
+    assert (ROOT / f"docs/losses/{name}.html").is_file()
+
+
 def test_a_table_is_printed_as_it_is_given() -> None:
     script, results = ROOT / "docs/first-results/table.py", ROOT / "docs/first-results/digits.csv"
     printed = subprocess.run([sys.executable, script, results], capture_output=True, text=True, check=True).stdout

@@ -4,8 +4,9 @@
     python docs/losses/cost.py epoch --data-root ROOT
     python docs/losses/cost.py steps --data-root ROOT
 
-The first takes a minute, the others some five on two cores each. Each writes a CSV beside this file. The second takes
-the time of the network for the same with every loss; the third looks whether it is, in whole steps with some of them.
+The first takes half a minute, the others some ten each. All compute on one thread. Each writes a CSV beside this file.
+The second takes the time of the network for the same with every loss; the third looks whether it is, in whole steps
+with some of them.
 """
 
 from __future__ import annotations
@@ -46,8 +47,7 @@ def losses(class_counts: list[int]) -> dict[str, Callable[[Tensor, Tensor, Tenso
 
 
 def alone(repeats: int = 300) -> None:
-    """Median microseconds of a loss and its gradient on given logits, the losses taking turns, on one thread."""
-    torch.set_num_threads(1)
+    """Median microseconds of a loss and its gradient on given logits, the losses taking turns."""
     times: dict[str, dict[tuple[int, int], list[float]]] = {}
     for shape in SHAPES:
         rows, classes = shape
@@ -81,14 +81,14 @@ def resnet() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
 
 
 def steps(root: Path) -> None:
-    """Whole steps of 128 images, with some losses taking turns: the median ratio to cross-entropy in the same turn."""
+    """Whole steps of 64 images, with some losses taking turns: the median ratio to cross-entropy in the same turn."""
     inputs, target = images(root)
     turns = losses([500] * 10)
     model, optimizer = resnet()
     names = ("ce", AGAIN, "gence", "gence_moving", "adafocal", "mmce", "cpc")
     ratios: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(-1, 8):
-        rows, taken = torch.arange(128) + 128 * max(turn, 0), {}
+        rows, taken = torch.arange(64) + 64 * max(turn, 0), {}
         for name in random.Random(turn).sample(names, len(names)):
             started = time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
@@ -169,6 +169,7 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=("alone", "epoch", "steps"))
     parser.add_argument("--data-root", type=Path)
     given = parser.parse_args()
+    torch.set_num_threads(1)
     if given.what == "alone":
         alone()
     else:

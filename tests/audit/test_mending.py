@@ -41,7 +41,7 @@ class Memory:
 
 
 def entry(fit: Any) -> Any:
-    return catalogue.Entry("made up", object, fit, False)  # type: ignore[arg-type]
+    return catalogue.Entry("made up", "", object, fit, False)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ class Anything(Calibrator):
 
 @pytest.fixture
 def anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = catalogue.Entry("anything", Anything, lambda logits, target: Anything(None), True)
+    entry = catalogue.Entry("anything", "", Anything, lambda logits, target: Anything(None), True)
     monkeypatch.setitem(catalogue.CATALOGUE, "anything", entry)
 
 
