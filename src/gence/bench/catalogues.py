@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gence._errors import unknown_name
 from gence.calibration import catalogue as calibrators
@@ -22,34 +23,14 @@ class Line:
     reference: str
 
 
-def _losses() -> list[Line]:
-    return [Line(name, entry.title, entry.reference) for name, entry in losses.CATALOGUE.items()]
-
-
-def _models() -> list[Line]:
-    return [Line(name, entry.title, entry.reference) for name, entry in models.CATALOGUE.items()]
-
-
-def _data() -> list[Line]:
-    return [Line(name, entry.title, entry.reference) for name, entry in recipes.RECIPES.items()]
-
-
-def _regimes() -> list[Line]:
-    return [Line(entry.written, entry.title, entry.reference) for entry in regimes.CATALOGUE.values()]
-
-
-def _calibrators() -> list[Line]:
-    return [Line(name, entry.title, entry.reference) for name, entry in calibrators.CATALOGUE.items()]
-
-
-_LISTS: dict[str, Callable[[], list[Line]]] = {
-    "losses": _losses,
-    "models": _models,
-    "data": _data,
-    "regimes": _regimes,
-    "calibrators": _calibrators,
+_CATALOGUES: dict[str, Mapping[str, Any]] = {
+    "losses": losses.CATALOGUE,
+    "models": models.CATALOGUE,
+    "data": recipes.RECIPES,
+    "regimes": {entry.written: entry for entry in regimes.CATALOGUE.values()},
+    "calibrators": calibrators.CATALOGUE,
 }
-KINDS = tuple(_LISTS)
+KINDS = tuple(_CATALOGUES)
 
 
 def lines(kind: str) -> list[Line]:
@@ -58,6 +39,6 @@ def lines(kind: str) -> list[Line]:
     Raises:
         InputError: If there is no such kind.
     """
-    if kind not in _LISTS:
+    if kind not in _CATALOGUES:
         raise unknown_name("kind of name", kind, KINDS)
-    return _LISTS[kind]()
+    return [Line(name, entry.title, entry.reference) for name, entry in _CATALOGUES[kind].items()]
