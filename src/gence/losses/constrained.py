@@ -99,7 +99,7 @@ def cals(
     penalty = phr_penalty(
         margin_constraint(rows.logits, margin), multipliers.to(rows.logits.dtype), rho.to(rows.logits.dtype)
     )
-    return rows.reduce(-rows.of_label(rows.log_probs()) + penalty.mean(1))
+    return rows.reduce(rows.cross_entropy() + penalty.mean(1))
 
 
 def next_multipliers(slopes: Tensor, smallest: float) -> Tensor:

@@ -47,6 +47,14 @@ def computing_dtype(input: Tensor) -> torch.dtype:
     return torch.float32 if input.dtype in (torch.float16, torch.bfloat16) else input.dtype
 
 
+def counting_logits(input: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    """The logits in the dtype to compute in, and 0 in rows that do not count.
+
+    So a NaN in an ignored row reaches neither value nor gradient.
+    """
+    return input.to(computing_dtype(input)).masked_fill(~valid_rows(input, target, ignore_index), 0.0)
+
+
 def result_dtype(input: Tensor, target: Tensor) -> torch.dtype:
     """The dtype `F.cross_entropy` would return: the input's, promoted by probability targets.
 

@@ -6,14 +6,7 @@ import torch
 from torch import Tensor
 
 from gence.losses._checks import check_at_least_0, check_loss_arguments
-from gence.losses.cross_entropy import (
-    Reduction,
-    class_dim,
-    computing_dtype,
-    cross_entropy_of_scores,
-    result_dtype,
-    valid_rows,
-)
+from gence.losses.cross_entropy import Reduction, class_dim, counting_logits, cross_entropy_of_scores, result_dtype
 from gence.losses.rows import complement, rows_of
 
 
@@ -57,7 +50,7 @@ def focal(
     check_loss_arguments(input, target, weight, ignore_index, reduction)
     check_at_least_0("0 is cross-entropy", gamma=gamma)
     # Rows that do not count become zeros first, so that a NaN in them does not reach the gradient.
-    logits = input.to(computing_dtype(input)).masked_fill(~valid_rows(input, target, ignore_index), 0.0)
+    logits = counting_logits(input, target, ignore_index)
     log_p = logits.log_softmax(class_dim(input))
     # A class ruled out by minus infinity must get gradient 0, not the NaN of 0 times infinity.
     log_p = log_p.clamp(min=torch.finfo(log_p.dtype).min)

@@ -13,7 +13,7 @@ from gence.losses.class_mass import ClassMass, log_class_mass
 from gence.losses.cross_entropy import (
     Reduction,
     class_dim,
-    computing_dtype,
+    counting_logits,
     cross_entropy_of_scores,
     result_dtype,
     valid_rows,
@@ -79,7 +79,7 @@ def gence_focal(
     check_strength(strength)
     check_at_least_0("0 is GenCE", gamma=gamma)
     valid = valid_rows(input, target, ignore_index)
-    log_q = input.to(computing_dtype(input)).masked_fill(~valid, 0.0).log_softmax(class_dim(input))
+    log_q = counting_logits(input, target, ignore_index).log_softmax(class_dim(input))
     # As in focal loss: a class ruled out by minus infinity must get gradient 0, not the NaN of 0 times infinity.
     log_q = log_q.clamp(min=torch.finfo(log_q.dtype).min)
     factor = complement(log_q) ** gamma if gamma > 0.0 else torch.ones_like(log_q)
@@ -262,7 +262,7 @@ def gence_prior(
     """
     check_loss_arguments(input, target, weight, ignore_index, reduction)
     axis = class_dim(input)
-    logits = input.to(computing_dtype(input)).masked_fill(~valid_rows(input, target, ignore_index), 0.0)
+    logits = counting_logits(input, target, ignore_index)
     adjusted = (logits.movedim(axis, -1) + log_prior(logits.movedim(axis, -1), class_counts, tau)).movedim(-1, axis)
     loss = generative_cross_entropy(
         adjusted,

@@ -72,7 +72,7 @@ def mbls(
     rows = rows_of(input, target, weight, ignore_index, reduction, "mbls")
     check_at_least_0("0 is cross-entropy", alpha=alpha)
     check_at_least_0(margin=margin)
-    return rows.reduce(-rows.of_label(rows.log_probs()) + alpha * margin_penalty(rows.logits, margin))
+    return rows.reduce(rows.cross_entropy() + alpha * margin_penalty(rows.logits, margin))
 
 
 def acls(
@@ -135,4 +135,4 @@ def acls(
     # The largest itself is no further behind than the margin, so it adds nothing to the sum.
     behind = (top.detach()[:, None] - rows.logits - margin).relu().square().sum(1) / max(rows.logits.shape[1] - 1, 1)
     smoothing = lambda1 * (top - margin).relu().square() + lambda2 * behind
-    return rows.reduce(-rows.of_label(rows.log_probs()) + alpha * smoothing)
+    return rows.reduce(rows.cross_entropy() + alpha * smoothing)

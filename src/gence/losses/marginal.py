@@ -71,7 +71,7 @@ def mmce(
     kernel = (-(confidence[:, None] - confidence).abs() / width).exp()
     # No matrix product: autocast would take it in half precision.
     square = (error[:, None] * error * kernel).sum()
-    return rows.reduce(-rows.of_label(rows.log_probs()) + lambd * _root(square))
+    return rows.reduce(rows.cross_entropy() + lambd * _root(square))
 
 
 def mdca(
@@ -168,7 +168,7 @@ def dca(
     check_at_least_0("0 is cross-entropy", beta=beta)
     confidence, right = _answers(rows)
     gap = rows.mean(confidence - right).abs()
-    return rows.reduce(-rows.of_label(rows.log_probs()) + beta * gap)
+    return rows.reduce(rows.cross_entropy() + beta * gap)
 
 
 def _answers(rows: Rows) -> tuple[Tensor, Tensor]:

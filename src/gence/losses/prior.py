@@ -220,4 +220,4 @@ def check_class_counts(class_counts: Tensor | Sequence[float], num_classes: int 
 
 def adjusted_cross_entropy(rows: Rows, logits: Tensor) -> Tensor:
     """Cross-entropy of the rows with `logits` `(R, C)` in the place of their own."""
-    return rows.reduce(-rows.of_label(replace(rows, logits=logits).log_probs()))
+    return rows.reduce(replace(rows, logits=logits).cross_entropy())

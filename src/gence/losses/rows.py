@@ -11,7 +11,7 @@ from gence.losses._checks import check_loss_arguments
 from gence.losses.cross_entropy import (
     Reduction,
     class_dim,
-    computing_dtype,
+    counting_logits,
     has_probability_targets,
     result_dtype,
     valid_rows,
@@ -48,6 +48,10 @@ class Rows:
     def of_label(self, values: Tensor) -> Tensor:
         """`(R)`, the entry of the label in each row of `values` `(R, C)`."""
         return values.gather(1, self.labels[:, None]).squeeze(1)
+
+    def cross_entropy(self) -> Tensor:
+        """`(R)`, -log p of the label."""
+        return -self.of_label(self.log_probs())
 
     def one_hot(self) -> Tensor:
         """`(R, C)`, 1 at the label and 0 elsewhere."""
@@ -101,8 +105,7 @@ def rows_of(
             "target.argmax(class axis), or use a loss that takes probabilities, such as generative_cross_entropy"
         )
     valid = valid_rows(input, target, ignore_index)
-    # Ignored rows become zeros before anything else, so that a NaN in them reaches neither value nor gradient.
-    logits = input.to(computing_dtype(input)).masked_fill(~valid, 0.0)
+    logits = counting_logits(input, target, ignore_index)
     return Rows(
         logits=logits.movedim(class_dim(input), -1).reshape(-1, input.shape[class_dim(input)]),
         labels=target.long().masked_fill(~valid.squeeze(class_dim(input)), 0).flatten(),

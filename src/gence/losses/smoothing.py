@@ -8,14 +8,7 @@ import torch
 from torch import Tensor
 
 from gence.losses._checks import check_at_least_0, check_loss_arguments
-from gence.losses.cross_entropy import (
-    Reduction,
-    class_dim,
-    computing_dtype,
-    cross_entropy_of_scores,
-    result_dtype,
-    valid_rows,
-)
+from gence.losses.cross_entropy import Reduction, class_dim, counting_logits, cross_entropy_of_scores, result_dtype
 from gence.losses.rows import complement, rows_of
 
 
@@ -61,7 +54,7 @@ def label_smoothing(
     if not 0.0 <= smoothing <= 1.0:
         raise ValueError(f"smoothing must lie in [0, 1] (0 is cross-entropy); got {smoothing}")
     # Rows that do not count become zeros first, so that a NaN in them does not reach the gradient.
-    logits = input.to(computing_dtype(input)).masked_fill(~valid_rows(input, target, ignore_index), 0.0)
+    logits = counting_logits(input, target, ignore_index)
     loss = cross_entropy_of_scores(
         logits.log_softmax(class_dim(input)), target, weight, ignore_index, reduction, smoothing
     )
