@@ -16,7 +16,7 @@ demo: setup
 	$(BIN)/gence compare digits --out demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
