@@ -27,8 +27,8 @@ def predictions() -> tuple[torch.Tensor, torch.Tensor]:
     return probs, torch.randint(5, (200,), generator=generator)
 
 
-def test_the_contract_covers_the_nine_metrics_of_the_package() -> None:
-    assert len(METRICS) == 9
+def test_the_contract_covers_the_ten_metrics_of_the_package() -> None:
+    assert len(METRICS) == 10
     assert set(metrics.__all__) > NO_SCALAR
 
 

@@ -3,7 +3,7 @@
 Those called `ood_*` are functions of the scores of two sets of rows, (id_scores, ood_scores).
 """
 
-from gence.metrics.accuracy import accuracy
+from gence.metrics.accuracy import accuracy, balanced_accuracy
 from gence.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_interval, bootstrap_intervals
 from gence.metrics.breakdown import ClassBreakdown, by_group, per_class, shot_groups
 from gence.metrics.calibration import (
@@ -28,6 +28,7 @@ __all__ = [
     "ReliabilityBins",
     "accuracy",
     "aurc",
+    "balanced_accuracy",
     "bootstrap_difference",
     "bootstrap_interval",
     "bootstrap_intervals",
