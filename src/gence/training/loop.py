@@ -2,66 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from gence._epochs import EpochLoss
-from gence._errors import unknown_name
-from gence.training.augment import AUGMENTATIONS, LARGEST_ALPHA, mixup
+from gence.training.augment import AUGMENTATIONS, mixup
+from gence.training.forward import training_forward
 from gence.training.predict import predict
+from gence.training.ranks import check_ranks
+from gence.training.recipe import Recipe, batches_an_epoch
+from gence.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 # The order of the batches comes from the seed itself, as it did before there was anything else to draw. 32 bits, as the
 # CPU's generator takes no more of a seed.
 _STREAMS = (0, 0x9E3779B9, 0x7F4A7C15)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained: SGD with Nesterov momentum and a cosine that ends at 0, step by step.
-
-    Attributes:
-        epochs: Passes over the training rows.
-        batch_size: Rows a step, at least: an epoch is dealt into batches of equal size, so that no last batch is short.
-        learning_rate: At the start.
-        weight_decay: L2 penalty, as SGD has it.
-        momentum: Nesterov momentum.
-        augment: What is done to the images of a batch, in this order: names of `AUGMENTATIONS`.
-        mixup: The alpha of mixup, at most 1e6; 0 is none.
-
-    Raises:
-        InputError: If there is no such augmentation.
-        ValueError: If `mixup` is negative or above 1e6.
-    """
-
-    epochs: int
-    batch_size: int = 32
-    learning_rate: float = 0.05
-    weight_decay: float = 5e-4
-    momentum: float = 0.9
-    augment: tuple[str, ...] = ()
-    mixup: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in self.augment:
-            if name not in AUGMENTATIONS:
-                raise unknown_name("augmentation", name, AUGMENTATIONS)
-        if not 0.0 <= self.mixup <= LARGEST_ALPHA:
-            raise ValueError(
-                f"mixup must be 0 for none, or a positive alpha of at most {LARGEST_ALPHA:g}; got {self.mixup}"
-            )
-
-    def updates(self, rows: int) -> int:
-        """Optimiser steps over the whole training of `rows` rows."""
-        return self.epochs * batches_an_epoch(rows, self.batch_size)
-
-
-def batches_an_epoch(rows: int, batch_size: int) -> int:
-    """How many equal batches of at least `batch_size` rows there are; one where there are fewer rows."""
-    return max(rows // batch_size, 1)
 
 
 def shuffled_batches(rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -80,8 +41,14 @@ def train(
     seed: int,
     validation: tuple[Tensor, Tensor] | None = None,
     device: torch.device | str | None = None,
+    group: ProcessGroup | None = None,
 ) -> int:
     """Train `model` in place and leave it in evaluation mode.
+
+    With a process group all its ranks train one model, and must be given the same. Each runs its slice of every batch,
+    which is drawn, augmented and mixed whole; the loss gets the logits and labels of the whole batch on every rank, so
+    that the result is that of one process, whatever the loss. A loss with a process group of its own gives the same.
+    Only a model that draws by itself (dropout) draws on each rank for its own rows.
 
     Args:
         model: Maps `inputs[rows]` to logits.
@@ -93,12 +60,14 @@ def train(
         seed: Of the order of the batches, of augmentation and of mixup, each with draws of its own.
         validation: Inputs and class numbers of other rows, for an `EpochLoss` that uses them.
         device: Where to train: model, loss and rows are moved there, and the model stays. The one of `inputs` if None.
+        group: The ranks that train this model together. A batch norm is then taken over all of them, on GPUs only.
 
     Returns:
         The number of optimiser steps.
 
     Raises:
-        ValueError: If the loss needs validation rows and there are none, or rows to augment are no images.
+        ValueError: If the loss needs validation rows and there are none, or rows to augment are no images; if ranks
+            are given different numbers, have no row of a batch, or share a batch norm on the CPU.
         FloatingPointError: If the loss stops being finite.
     """
     told = loss if isinstance(loss, EpochLoss) else None
@@ -111,49 +80,79 @@ def train(
     model.to(device).train()
     if isinstance(loss, nn.Module):
         loss.to(device).train()
+    # Once: from here on nothing but row numbers and draws goes to the device, and nothing comes back but once an epoch.
     inputs, target = inputs.to(device), target.to(device)
     validation = validation and (validation[0].to(device), validation[1].to(device))
+    batches = batches_an_epoch(len(inputs), recipe.batch_size)
+    if group is not None:
+        check_ranks(group, len(inputs) // batches, device, rows=tuple(inputs.shape), recipe=recipe, seed=seed)
+
+    step, total = 0, torch.zeros((), device=device)
+    with training_forward(model, recipe, group) as forward:
+        for value in optimiser_steps(forward, model.parameters(), inputs, target, loss, recipe, seed=seed):
+            step, total = step + 1, total + value
+            if step % batches:
+                continue
+            if not torch.isfinite(total):
+                raise FloatingPointError(
+                    f"training diverged: the loss is {total.item()} after {step} of {recipe.updates(len(inputs))} "
+                    "steps; lower the learning rate"
+                )
+            if told is not None:
+                seen = validation if told.uses_validation else None
+                told.end_epoch(step // batches, recipe.epochs, seen and (predict(model, seen[0]), seen[1]))
+            total = torch.zeros_like(total)
+    model.eval()
+    return step
+
+
+def optimiser_steps(
+    forward: Callable[[Tensor], Tensor],
+    weights: Iterable[nn.Parameter],
+    inputs: Tensor,
+    target: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor] | EpochLoss,
+    recipe: Recipe,
+    *,
+    seed: int,
+) -> Iterator[Tensor]:
+    """Every step of a training, one a turn: it gives the loss of its batch, a scalar on the device."""
+    weights = list(weights)
 
     def batch_loss(logits: Tensor, rows: Tensor) -> Tensor:
-        return loss(logits, target[rows]) if told is None else told(logits, target[rows], rows=rows)
+        if isinstance(loss, EpochLoss):
+            return loss(logits, target[rows], rows=rows)
+        return loss(logits, target[rows])
 
     # Apart from each other, so that the batches are the same with augmentation and without.
     order, augmenting, mixing = (torch.Generator().manual_seed(seed ^ stream) for stream in _STREAMS)
     optimizer = torch.optim.SGD(
-        model.parameters(),
+        weights,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
+        nesterov=recipe.nesterov and recipe.momentum > 0,
     )
-    steps = recipe.updates(len(inputs))
+    batches = batches_an_epoch(len(inputs), recipe.batch_size)
     step = 0
-    for epoch in range(1, recipe.epochs + 1):
-        total = torch.zeros((), device=device)
+    for _ in range(recipe.epochs):
         for rows in shuffled_batches(len(inputs), recipe.batch_size, order):
-            rows = rows.to(device, non_blocking=True)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+            rows = rows.to(inputs.device, non_blocking=True)
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = learning_rate(recipe, step, batches)
             optimizer.zero_grad(set_to_none=True)
             batch = inputs[rows]
             for name in recipe.augment:
                 batch = AUGMENTATIONS[name](batch, augmenting)
             if recipe.mixup > 0:
                 batch, share, partner = mixup(batch, mixing, recipe.mixup)
-                logits = model(batch)
+                logits = forward(batch)
                 value = share * batch_loss(logits, rows) + (1.0 - share) * batch_loss(logits, rows[partner])
             else:
-                value = batch_loss(model(batch), rows)
+                value = batch_loss(forward(batch), rows)
             value.backward()
+            if recipe.clip_norm > 0:
+                clip_grad_norm_(weights, recipe.clip_norm)
             optimizer.step()
-            total += value.detach()
+            yield value.detach()
             step += 1
-        if not torch.isfinite(total):
-            raise FloatingPointError(
-                f"training diverged: the loss is {total.item()} after {step} of {steps} steps; lower the learning rate"
-            )
-        if told is not None:
-            seen = validation if told.uses_validation else None
-            told.end_epoch(epoch, recipe.epochs, seen and (predict(model, seen[0]), seen[1]))
-    model.eval()
-    return step

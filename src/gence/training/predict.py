@@ -7,17 +7,38 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from gence.training.precision import logits_of
+from gence.training.recipe import Precision
+
 
 @torch.no_grad()
-def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 500) -> Tensor:
+def predict(
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    batch_size: int = 500,
+    device: torch.device | str | None = None,
+    precision: Precision = "float32",
+) -> Tensor:
     """Logits `(rows, classes)` of `inputs` `(rows, ...)`, with the model in evaluation mode; its mode is restored.
 
     Each batch goes to the device of the model, and its logits come back to that of `inputs`.
+
+    Args:
+        model: Maps a batch to logits.
+        inputs: `(rows, ...)`.
+        batch_size: Rows at a time.
+        device: Where to predict: the model is moved there, and stays. Where it is, if None.
+        precision: In what the model computes. Float32 even for a model trained in `"bfloat16"`: calibration is about
+            the third digit of a probability, and bfloat16 has no third digit.
     """
+    if device is not None:
+        model.to(device)
     device = next(chain(model.parameters(), model.buffers()), inputs).device
     training = model.training
     model.eval()
     try:
-        return torch.cat([model(part.to(device)).to(inputs.device) for part in inputs.split(batch_size)])
+        parts = inputs.split(batch_size)
+        return torch.cat([logits_of(model, part.to(device), precision).to(inputs.device) for part in parts])
     finally:
         model.train(training)
