@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gence import InputError
+from gence.bench.inputs import StudyData
 from gence.bench.plan import plan
 from gence.bench.records import (
     TrialRecord,
@@ -24,10 +26,11 @@ from gence.data import LabelledData
 
 @pytest.fixture
 def written(table: LabelledData, tmp_path: Path) -> tuple[Path, TrialRecord]:
-    spec = Spec(data="x", losses=("ce",), labels_per_class=(10,), seeds=2, training=TrainingSpec(epochs=1))
-    trials = plan(spec, table)
+    spec = Spec(data=("blobs",), losses=("ce",), labels_per_class=(10,), seeds=2, training=TrainingSpec(epochs=1))
+    data = StudyData({"blobs": table})
+    trials = plan(spec, data).trials
     save_study(tmp_path, spec.model_dump(mode="json"), {trial.key: trial.cell for trial in trials})
-    record, arrays = run_trial(trials[0], table)
+    record, arrays = run_trial(trials[0], data, torch.device("cpu"))
     return write_record(tmp_path, record, arrays), record
 
 
@@ -42,7 +45,7 @@ def test_a_study_knows_its_grid_and_what_is_finished(written: tuple[Path, TrialR
     path, record = written
     study = load_study(path.parent.parent)
     assert (study.expected, study.records) == (2, (record,))
-    assert study.spec["data"] == "x"
+    assert study.spec["data"] == ["blobs"]
 
 
 def test_records_of_other_trials_in_the_folder_are_not_the_study_s(written: tuple[Path, TrialRecord]) -> None:
@@ -65,8 +68,8 @@ def test_the_logits_are_on_disk_before_the_record_is(
     ("change", "message"),
     [
         (lambda text: text[:40], "not a trial record"),
-        (lambda text: "[]", "record version None, this gence reads version 3; move it away"),
-        (lambda text: text.replace('"version":3', '"version":1', 1), "record version 1, this gence reads version 3"),
+        (lambda text: "[]", r"not a trial record \(.*\); move it away"),
+        (lambda text: text.replace('"version":4', '"version":1', 1), "record version 1, this gence reads version 4"),
         (lambda text: json.dumps(json.loads(text) | {"extra": 1}), "not a trial record"),
         (lambda text: text.replace('"nll":', '"nlll":'), "not a trial record"),
         (lambda text: text.replace('"seed":0', '"seed":1'), "the record of another trial; move it away"),
@@ -84,7 +87,7 @@ def test_a_file_that_is_no_record_is_named_with_the_cure(
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"version": 3, "spec": {}}', '{"version": 3, "spec": 1, "trials": {"k": {}}}']
+    "content", ["{", "[]", '{"version": 4, "spec": {}}', '{"version": 4, "spec": 1, "trials": {"k": {}}}']
 )
 def test_a_study_file_that_is_broken_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "study.json").write_text(content)
@@ -92,23 +95,23 @@ def test_a_study_file_that_is_broken_is_named(tmp_path: Path, content: str) -> N
         load_study(tmp_path)
 
 
-@pytest.mark.parametrize(("version", "known"), [({}, 1), ({"version": 4}, 4)])
+@pytest.mark.parametrize(("version", "known"), [({}, 1), ({"version": 3}, 3)])
 def test_a_study_of_another_version_is_refused_by_name(
     written: tuple[Path, TrialRecord], version: dict[str, int], known: int
 ) -> None:
     path = written[0].parent.parent / "study.json"
     content = json.loads(path.read_text())
-    assert content.pop("version") == 3
+    assert content.pop("version") == 4
     path.write_text(json.dumps(content | version))
     with pytest.raises(InputError) as error:
         load_study(path.parent)
-    expected = f"{path}: study version {known}, this gence reads version 3; start the study again with another --out"
+    expected = f"{path}: study version {known}, this gence reads version 4; start the study again with another --out"
     assert str(error.value) == expected
 
 
 def test_the_name_of_a_record_tells_its_place_in_the_grid(written: tuple[Path, TrialRecord]) -> None:
     path, record = written
-    assert path.name == f"ce-n10-b32-s0-{record.key[:12]}.json"
+    assert path.name == f"blobs-mlp-ce-n10-b32-s0-{record.key[:12]}.json"
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
