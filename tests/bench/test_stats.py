@@ -11,6 +11,7 @@ from gence.bench.records import (
     RECORD_VERSION,
     CalibratorResult,
     Cell,
+    PerClass,
     Reliability,
     Setting,
     Study,
@@ -24,6 +25,7 @@ def record(loss: str, seed: int, nll: dict[str, float], *, budget: int | str = 1
         name: CalibratorResult(
             metrics={metric: value if metric == "nll" else 0.5 + seed / 100 for metric in METRICS},
             reliability=Reliability(counts=(1, 2), confidence_sums=(0.5, 1.5), correct_counts=(0, 2)),
+            per_class=PerClass(rows=(2, 1), correct=(1, 1), nll=(1.0, 0.5), confidence=(1.2, 0.8), predicted=(1, 2)),
             fitted={},
             remarks=(),
             seconds=0.0,
@@ -98,15 +100,15 @@ def test_a_difference_that_is_noise_is_not_called_one() -> None:
 
 def test_among_equals_the_winner_is_wrongly_called_different_in_at_most_one_study_of_twenty() -> None:
     generator = np.random.default_rng(2)
-    calls = []
-    for _ in range(400):
-        records = [
-            record(loss, s, {c: generator.normal() for c in ("none", "temperature")})
-            for loss in ("ce", "focal", "gence")
-            for s in range(5)
-        ]
-        (answer,) = summarize(study(*records)).answers
-        calls.append(bool(answer.against_next[0].excludes_zero))
+    # Two hundred settings, each of which is answered by itself.
+    records = [
+        record(loss, s, {c: generator.normal() for c in ("none", "temperature")}, budget=setting)
+        for setting in range(200)
+        for loss in ("ce", "focal", "gence")
+        for s in range(5)
+    ]
+    calls = [bool(answer.against_next[0].excludes_zero) for answer in summarize(study(*records)).answers]
+    assert len(calls) == 200
     assert np.mean(calls) <= 0.05
 
 
@@ -142,7 +144,10 @@ def test_rows_are_sorted_by_budget_then_nll_and_pool_the_reliability_of_the_seed
         ("all", "gence"),
         ("all", "ce"),
     ]
-    assert [answer.setting for answer in summary.answers] == [Setting(10, 32), Setting("all", 32)]
+    assert [answer.setting for answer in summary.answers] == [
+        Setting(10, 32, "none", "d", "m"),
+        Setting("all", 32, "none", "d", "m"),
+    ]
     assert summary.rows[0].reliability == Reliability(counts=(2, 4), confidence_sums=(1.0, 3.0), correct_counts=(0, 4))
     assert summary.rows[0].seconds.mean == 2.0
     assert summary.rows[0].metrics["accuracy"].mean == pytest.approx(0.505)
@@ -159,10 +164,10 @@ def test_batch_sizes_are_answered_apart_the_small_ones_first_within_a_budget() -
     ]
     summary = summarize(study(*records))
     assert [(answer.setting, answer.best.loss) for answer in summary.answers] == [
-        (Setting(10, 8), "ce"),
-        (Setting(10, 128), "gence"),
-        (Setting("all", 8), "ce"),
-        (Setting("all", 128), "gence"),
+        (Setting(10, 8, "none", "d", "m"), "ce"),
+        (Setting(10, 128, "none", "d", "m"), "gence"),
+        (Setting("all", 8, "none", "d", "m"), "ce"),
+        (Setting("all", 128, "none", "d", "m"), "gence"),
     ]
     assert [row.setting for row in summary.rows[::2]] == [answer.setting for answer in summary.answers]
     assert {row.seeds for row in summary.rows} == {2}
