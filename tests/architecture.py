@@ -22,7 +22,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "data": frozenset(),
     "models": frozenset(),
     "training": frozenset(),
-    "bench": frozenset({"kernels", "metrics", "losses", "calibration", "data", "models", "training"}),
+    "bench": frozenset({"kernels", "metrics", "losses", "calibration", "data", "models", "ood", "training"}),
     "report": frozenset({"bench.records", "audit.records"}),
     "integrations": frozenset({"kernels", "metrics", "losses", "calibration", "data", "models", "training"}),
     "cli": frozenset({"bench", "audit", "report", "integrations"}),

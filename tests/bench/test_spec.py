@@ -65,6 +65,14 @@ def test_a_batch_size_is_one_number_or_a_list() -> None:
     assert Spec(data="digits").training.batch_size == (32,)
 
 
+def tuned(**keys: Any) -> dict[str, Any]:
+    return {"trials": 1, **keys}
+
+
+def gamma_from(low: float, high: float) -> dict[str, Any]:
+    return tuned(knobs={"focal": {"gamma": [low, high]}})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -77,30 +85,33 @@ def test_a_batch_size_is_one_number_or_a_list() -> None:
         ({"data": ""}, "data: string should have at least 1 character; got ''"),
         (
             {"data": "digits", "losses": ["gense"]},
-            "unknown loss 'gense'; did you mean 'gence'? known: ce, label_smoothing",
+            "unknown loss 'gense': did you mean 'gence'? known: ce, label_smoothing",
         ),
         (
             {"data": "digits", "calibrators": ["tmperature"]},
-            "unknown calibrator 'tmperature'; did you mean 'temperature'?",
+            "unknown calibrator 'tmperature': did you mean 'temperature'?",
         ),
-        ({"data": "digits", "model": "resnet"}, "unknown model 'resnet'; did you mean 'resnet50'?"),
+        ({"data": "digits", "model": "resnet"}, "unknown model 'resnet': did you mean 'resnet50'?"),
         ({"data": "digits", "losses": []}, "losses is empty; name at least one, or leave the key out"),
         ({"data": "digits", "losses": ["ce", "ce"]}, "losses names 'ce' twice; name everything once"),
         ({"data": "digits", "seeds": 0}, "seeds: input should be greater than or equal to 1; got 0"),
-        ({"data": "digits", "seeds": "3"}, "seeds: input should be a valid integer; got '3'"),
-        ({"data": "digits", "seeds": True}, "seeds: input should be a valid integer; got True"),
+        ({"data": "digits", "seeds": "3"}, "seeds: a whole number is expected; got '3'"),
+        ({"data": "digits", "seeds": True}, "seeds: a whole number is expected; got True"),
         (
             {"data": "digits", "labels_per_class": [1]},
             "at least 2 labels per class are needed, one of them to calibrate",
         ),
-        ({"data": "digits", "labels_per_class": ["al"]}, "labels_per_class.0: "),
+        (
+            {"data": "digits", "labels_per_class": ["al"]},
+            "labels_per_class.0: a whole number or 'all' is expected; got 'al'",
+        ),
         ({"data": "digits", "test_fraction": 1.0}, "test_fraction: input should be less than 1; got 1.0"),
         (
             {"data": "digits", "training": {"learning_rate": -1.0}},
             "training.learning_rate: input should be greater than 0",
         ),
-        ({"data": "digits", "losses": 3}, "losses: a list is expected; got 3"),
-        ({"data": "digits", "losses": "gense"}, "unknown loss 'gense'; did you mean 'gence'?"),
+        ({"data": "digits", "losses": 3}, "losses: a text is expected; got 3"),
+        ({"data": "digits", "losses": "gense"}, "unknown loss 'gense': did you mean 'gence'?"),
         ({"data": ".", "losses": ["all", "-focl"]}, "here: unknown loss 'focl': did you mean 'focal'? known: ce,"),
         ({"data": ".", "losses": ["ce", "all"]}, "here: losses: all comes first and only names with a minus"),
         ({"data": ".", "losses": ["all", "ce"]}, "may follow it, as in all,-cals; got all,ce"),
@@ -119,16 +130,16 @@ def test_a_batch_size_is_one_number_or_a_list() -> None:
         ),
         (
             {"data": "digits", "training": {"batch_size": 1}},
-            "training.batch_size.0: input should be greater than or equal to 2; got 1",
+            "training.batch_size: input should be greater than or equal to 2; got 1",
         ),
         (
             {"data": "digits", "training": {"batch_size": [8, 1]}},
             "training.batch_size.1: input should be greater than or equal to 2; got 1",
         ),
-        ({"data": "digits", "training": {"batch_size": "8"}}, "batch_size.0: input should be a valid integer; got '8'"),
+        ({"data": "digits", "training": {"batch_size": "8"}}, "batch_size: a whole number is expected; got '8'"),
         (
             {"data": "digits", "training": {"batch_size": True}},
-            "batch_size.0: input should be a valid integer; got True",
+            "batch_size: a whole number is expected; got True",
         ),
         (
             {"data": "digits", "training": {"batch_size": []}},
@@ -139,6 +150,61 @@ def test_a_batch_size_is_one_number_or_a_list() -> None:
             "training.batch_size names 8 twice; name everything",
         ),
         ({"data": "digits", "version": 2}, "version: input should be 1; got 2"),
+        ({"data": ["a", 3]}, "data.1: a text is expected; got 3"),
+        ({"data": ["a", "a"]}, "data names 'a' twice; name everything once"),
+        ({"data": "d", "regime": "long-tial:10"}, "unknown regime 'long-tial': did you mean 'long-tail'?"),
+        ({"data": "d", "regime": ["label-noise:0.2", "label-noise:.2"]}, "regime names 'label-noise:0.2' twice"),
+        ({"data": "d", "losses": ["focal:gama=1"]}, "unknown knob of loss 'focal' 'gama': did you mean 'gamma'?"),
+        ({"data": "d", "losses": ["focal", "focal:gamma=2"]}, "losses 'focal' and 'focal:gamma=2.0' are one and the"),
+        (
+            {"data": "d", "losses": ["focal", "focal:gamma=2"], "tune": tuned(knobs="none")},
+            "losses 'focal' and 'focal:gamma=2.0' are one and the same loss; name it once",
+        ),
+        ({"data": "d", "training": [1]}, "training: a table is expected; got [1]"),
+        ({"data": "d", "training": {"compile": 1}}, "training.compile: true or false is expected; got 1"),
+        (
+            {"data": "d", "training": {"schedule": "step"}},
+            "input should be 'cosine', 'steps' or 'constant'; got 'step'",
+        ),
+        ({"data": "d", "training": {"schedule": "steps"}}, '"steps" and milestones belong together, as in [0.5, 0.75]'),
+        ({"data": "d", "training": {"augment": "crop"}}, "training.augment: a list or 'auto' is expected; got 'crop'"),
+        ({"data": "d", "tune": 3}, "tune: a table is expected; got 3"),
+        ({"data": "d", "tune": {}}, "the key 'tune.trials' is missing"),
+        ({"data": "d", "tune": {"trial": 3}}, "unknown key 'tune.trial'; did you mean 'trials'? known: trials, metric"),
+        ({"data": "d", "tune": {"trials": 0}}, "tune.trials: input should be greater than or equal to 1; got 0"),
+        (
+            {"data": "d", "tune": tuned(learning_rate=0.1)},
+            "tune.learning_rate: [low, high] or 'fixed' is expected; got 0.1",
+        ),
+        ({"data": "d", "tune": tuned(epochs=[5])}, "tune.epochs: [low, high] is expected; got [5]"),
+        ({"data": "d", "tune": tuned(epochs=[5, 2])}, "epochs: [low, high] is expected, at least 1 and rising; got [5"),
+        (
+            {"data": "d", "tune": tuned(knobs="some")},
+            "tune.knobs: a table, 'default' or 'none' is expected; got 'some'",
+        ),
+        (
+            {"data": "d", "tune": tuned(knobs={"focl": {}})},
+            "unknown loss of [tune.knobs] 'focl': did you mean 'focal'?",
+        ),
+        (
+            {"data": "d", "tune": gamma_from(2.0, 1.0)},
+            "tune.knobs.focal.gamma: [low, high] is expected, rising; got [2,",
+        ),
+        (
+            {"data": "d", "tune": gamma_from(-1.0, 1.0)},
+            "tune.knobs.focal: the ranges reach gamma=-1, but gamma must be",
+        ),
+        (
+            {"data": "d", "tune": tuned(knobs={"mmce": {"weighted": [0.0, 1.0]}})},
+            "tune.knobs.mmce.weighted: a knob that is true or false has no range",
+        ),
+        ({"data": "d", "suites": {"ood": "svhn"}}, "suites.ood: a list or 'auto' is expected; got 'svhn'"),
+        ({"data": "d", "suites": {"ood": ["svnh"]}}, "unknown out-of-distribution set 'svnh': did you mean 'svhn'?"),
+        ({"data": "d", "suites": {"shift": ["fogg"]}}, "unknown shift 'fogg'"),
+        (
+            {"data": "d", "suites": {"severities": 6}},
+            "suites.severities: input should be less than or equal to 5; got 6",
+        ),
     ],
 )
 def test_a_wrong_spec_is_refused_in_one_line_that_names_the_key(content: dict[str, Any], message: str) -> None:
@@ -180,10 +246,15 @@ def test_one_name_may_stand_without_a_list() -> None:
     assert parse_spec({"data": "x", "losses": "all"}, "here").losses == catalogue.names()
 
 
+def test_a_knob_that_is_tuned_and_one_that_is_written_make_two_losses() -> None:
+    spec = parse_spec({"data": "x", "losses": ["focal", "focal:gamma=2"], "tune": {"trials": 2}}, "here")
+    assert spec.losses == ("focal", "focal:gamma=2.0")
+
+
 def test_a_regime_is_kept_in_one_spelling() -> None:
     one, other = (
         parse_spec({"data": "x", "regime": regime}, "here")
         for regime in ("label-noise:0.20 + long-tail:10", "long-tail:10.0+label-noise:.2")
     )
-    assert one.regime == "long-tail:10+label-noise:0.2"
+    assert one.regime == ("long-tail:10+label-noise:0.2",)
     assert one.sha256() == other.sha256()

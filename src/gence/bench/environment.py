@@ -1,4 +1,4 @@
-"""Where a number was made: versions, hardware, threads."""
+"""Where a number was made: versions, hardware, threads, device."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import torch
 import gence
 
 
-def environment() -> dict[str, str | int]:
-    """Versions of what computes, the processor, and the number of threads it computes with."""
-    return {
+def environment(device: torch.device | None = None) -> dict[str, str | int]:
+    """Versions of what computes, the processor, the number of threads it computes with, and the device, if one is told.
+
+    A GPU is called by its name, with the version of CUDA.
+    """
+    found: dict[str, str | int] = {
         "gence": gence.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -22,6 +25,11 @@ def environment() -> dict[str, str | int]:
         "processor": _processor(),
         "threads": torch.get_num_threads(),
     }
+    if device is None:
+        return found
+    if device.type != "cuda":
+        return {**found, "device": device.type}
+    return {**found, "device": torch.cuda.get_device_name(device), "cuda": torch.version.cuda or ""}
 
 
 def _processor() -> str:

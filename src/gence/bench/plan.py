@@ -4,178 +4,210 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import product
 from typing import Any
 
-import numpy as np
-
 from gence._errors import InputError
-from gence.bench.records import RECORD_VERSION, Budget, Cell
-from gence.bench.rows import choose_rows, labels_given, split_test
-from gence.bench.spec import Spec, TrainingSpec
+from gence.bench.budgets import budgets, count_train_rows, refuse_same_batches
+from gence.bench.inputs import StudyData
+from gence.bench.knob_ranges import knob_ranges
+from gence.bench.records import RECORD_VERSION, Cell, Tuned
+from gence.bench.spec import Spec
+from gence.bench.spec_parts import SuitesSpec, TrainingSpec, TuneSpec
+from gence.bench.written import Knobs, parse_loss
 from gence.data import LabelledData
 from gence.data.recipes import augmentation
-from gence.data.regimes import parse_regime
-from gence.losses import catalogue as losses
 from gence.models import choose
 from gence.training import Recipe, batches_an_epoch
 
 _UPDATES = 300
 _FEWEST_EPOCHS = 20
-_DEFAULT_BUDGETS = (10, 50)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One cell of the grid with all that decides its outcome; `key` is the sha256 of that."""
+    """One cell of the grid with all that decides its outcome; `key` is the sha256 of that.
+
+    Attributes:
+        cell: Its place.
+        recipe: How the model is trained; where a tuning decides it, the part that is not tuned.
+        knobs: All knobs of the loss.
+        calibrators: Names, in order.
+        suites: What the model is tested on besides.
+        test_fraction: Share of the rows held out, where the source has no test split.
+        calibration_fraction: Share of the labelled rows for the calibrators.
+        test_seed: The seed that holds out the test split.
+        spec_hash: Of the spec.
+        key: sha256 of all of this but `recipe` and `knobs` where a tuning decides them, which is in it in their place.
+        tuning: The key of the tuning that its recipe comes from, if any.
+        tuned: What came of that tuning, once it is known.
+    """
 
     cell: Cell
     recipe: Recipe
+    knobs: Knobs
     calibrators: tuple[str, ...]
+    suites: SuitesSpec
     test_fraction: float
     calibration_fraction: float
+    test_seed: int
+    spec_hash: str
+    key: str
+    tuning: str | None = None
+    tuned: Tuned | None = None
+
+
+@dataclass(frozen=True)
+class TuningPlan:
+    """The tuning of one loss at one setting: what is searched, and from where it starts.
+
+    Attributes:
+        cell: Loss and setting, with the seed whose labels it is tuned on.
+        recipe: The part of the recipe that is not tuned.
+        knobs: All knobs of the loss, those that are tuned at their defaults.
+        ranges: [low, high] of each knob that is tuned.
+        tune: Trials, metric and the other ranges.
+        test_fraction: As for a `Trial`.
+        calibration_fraction: As for a `Trial`.
+        test_seed: As for a `Trial`.
+        spec_hash: Of the spec.
+        key: sha256 of all of this.
+    """
+
+    cell: Cell
+    recipe: Recipe
+    knobs: Knobs
+    ranges: dict[str, tuple[float, float]]
+    tune: TuneSpec
+    test_fraction: float
+    calibration_fraction: float
+    test_seed: int
     spec_hash: str
     key: str
 
 
-def plan(spec: Spec, data: LabelledData) -> tuple[Trial, ...]:
-    """Every trial of the grid, by budget, batch size, loss and seed.
+@dataclass(frozen=True)
+class Plan:
+    """The whole grid, and the tunings that its trials wait for, by key."""
+
+    trials: tuple[Trial, ...]
+    tunings: dict[str, TuningPlan]
+
+
+def plan(spec: Spec, data: StudyData) -> Plan:
+    """Every trial of the grid, by data set, regime, model, budget, batch size, loss and seed.
 
     Raises:
-        InputError: If the model cannot take the data, a class has too few rows for a budget, a regime or the losses
-            that look at validation rows, label noise would make no label wrong, or two batch sizes give the same
-            batches.
+        InputError: If a model cannot take the data, a class has too few rows for a budget, a regime, a tuning or the
+            losses that look at validation rows, label noise would make no label wrong, two batch sizes give the same
+            batches, or the warm-up is longer than the training or the shortest training of a tuning.
     """
-    model = choose(spec.model, data.inputs.shape[1:])
-    fingerprint = data.fingerprint
+    trials: list[Trial] = []
+    tunings: dict[str, TuningPlan] = {}
+    study = _Study(spec, spec.sha256(), {text: _loss(text, spec.tune) for text in spec.losses})
+    for source, (name, labelled) in zip(spec.data, data.labelled.items(), strict=True):
+        chosen = [choose(model, labelled.inputs.shape[1:]) for model in spec.model]
+        if len(set(chosen)) < len(chosen):
+            raise InputError(
+                f"model names {', '.join(spec.model)}, which for {name} are one and the same: name it once"
+            )
+        augment = _augment(spec, source, labelled)
+        content = data.fingerprint(name)
+        for regime, model in product(spec.regime, chosen):
+            for budget in budgets(spec, labelled, regime):
+                place = {"data": name, "regime": regime, "model": model, "labels_per_class": budget}
+                train_rows = count_train_rows(spec, labelled, place)
+                refuse_same_batches(spec.training.batch_size, max(train_rows.values()), budget)
+                for size, loss in product(sorted(spec.training.batch_size), spec.losses):
+                    recipe = _recipe(spec.training, spec.tune, augment, size, train_rows[loss])
+                    cells = [Cell(loss=loss, batch_size=size, seed=seed, **place) for seed in range(spec.seeds)]
+                    tuned = _tunings(study, cells, recipe, labelled.fingerprint)
+                    tunings.update({tuning.key: tuning for tuning in tuned if tuning is not None})
+                    trials += [
+                        _trial(study, cell, recipe, content, tuning) for cell, tuning in zip(cells, tuned, strict=True)
+                    ]
+    return Plan(tuple(trials), tunings)
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """All knobs of a loss, and the ranges of those that are tuned."""
+
+    knobs: Knobs
+    ranges: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What all trials have in common, worked out once: a grid may have thousands."""
+
+    spec: Spec
+    spec_hash: str
+    losses: dict[str, _Loss]
+
+
+def _loss(text: str, tune: TuneSpec | None) -> _Loss:
+    loss = parse_loss(text)
+    return _Loss(loss.knobs(), {} if tune is None else knob_ranges(loss, tune.knobs))
+
+
+def _trial(study: _Study, cell: Cell, recipe: Recipe, content: str, tuning: TuningPlan | None) -> Trial:
+    spec, knobs = study.spec, study.losses[cell.loss].knobs
+    test_seed = _test_seed(spec, cell.seed)
+    decides = {
+        "cell": cell.model_dump(),
+        "data": content,
+        "calibrators": spec.calibrators,
+        "suites": spec.suites.model_dump(mode="json"),
+        "fractions": (spec.test_fraction, spec.calibration_fraction),
+        "test_seed": test_seed,
+        "trained": {"recipe": vars(recipe), "knobs": knobs} if tuning is None else {"tuning": tuning.key},
+    }
     fractions = (spec.test_fraction, spec.calibration_fraction)
-    augment = _augment(spec, data)
-    trials = []
-    for budget in budgets(spec, data):
-        regime = str(parse_regime(spec.regime))
-        place = {"data": data.name, "regime": regime, "model": model, "labels_per_class": budget}
-        train_rows = _count_train_rows(spec, data, place)
-        _refuse_same_batches(spec.training.batch_size, max(train_rows.values()), budget)
-        for size, loss, seed in product(sorted(spec.training.batch_size), spec.losses, range(spec.seeds)):
-            cell = Cell(loss=loss, batch_size=size, seed=seed, **place)
-            recipe = _recipe(spec.training, augment, size, train_rows[loss])
-            key = _key(cell, recipe, spec, fingerprint)
-            trials.append(Trial(cell, recipe, spec.calibrators, *fractions, spec.sha256(), key))
-    return tuple(trials)
-
-
-def budgets(spec: Spec, data: LabelledData) -> tuple[Budget, ...]:
-    """The budgets of a spec, smallest first and "all" last; checked against the rows of the smallest class.
-
-    A long tail says itself how many labels each class has: its only budget is "all".
-
-    Raises:
-        InputError: If the smallest class has fewer rows outside the test split than a budget asks for, or a number of
-            labels is asked for beside a long tail.
-    """
-    available, name = _smallest_class(data, spec.test_fraction)
-    if parse_regime(spec.regime).long_tail is not None:
-        if spec.labels_per_class not in (None, ("all",)):
-            raise InputError(
-                f"the regime {spec.regime!r} decides how many labels each class has; got labels per class "
-                f"{', '.join(map(str, spec.labels_per_class))} as well: leave one of the two out"
-            )
-        return ("all",)
-    if spec.labels_per_class is None:
-        fitting = tuple(budget for budget in _DEFAULT_BUDGETS if budget <= available)
-        return fitting if fitting == _DEFAULT_BUDGETS else (*fitting, "all")
-    for budget in spec.labels_per_class:
-        if budget != "all" and budget > available:
-            raise InputError(
-                f"{budget} labels per class are asked for, but {data.name} has only {available} rows of class {name!r} "
-                f"outside the test split; ask for at most {available}, or all"
-            )
-    return tuple(sorted(spec.labels_per_class, key=lambda budget: np.inf if budget == "all" else budget))
-
-
-def _smallest_class(data: LabelledData, test_fraction: float) -> tuple[int, str]:
-    """How many rows the smallest class has outside the test split, and its name."""
-    counts = np.bincount(data.labels, minlength=data.num_classes)
-    if data.test_rows is None:
-        smallest = int(counts.argmin())
-        if counts[smallest] < 3:
-            raise InputError(
-                f"{data.name}: class {data.class_names[smallest]!r} has {counts[smallest]} rows; at least 3 are "
-                "needed, to train, to calibrate and to test on: merge it with another class or leave it out"
-            )
-    pool, _ = split_test(data, test_fraction, seed=0)
-    counts = np.bincount(data.labels[pool], minlength=data.num_classes)
-    smallest = int(counts.argmin())
-    if counts[smallest] < 2:
-        raise InputError(
-            f"{data.name}: class {data.class_names[smallest]!r} has {counts[smallest]} rows outside the test split; at "
-            "least 2 are needed, to train and to calibrate on: merge it with another class or leave it out"
-        )
-    return int(counts[smallest]), data.class_names[smallest]
-
-
-def _refuse_same_batches(sizes: Sequence[int], train_rows: int, budget: Budget) -> None:
-    for steps, group in groupby(sorted(sizes), key=lambda size: batches_an_epoch(train_rows, size)):
-        *others, largest = group
-        if others:
-            labels, more = (
-                ("all labels", "") if budget == "all" else (f"{budget} labels per class", ", or ask for more labels")
-            )
-            raise InputError(
-                f"batch sizes {', '.join(map(str, others))} and {largest} give the same batches ({steps} an epoch) of "
-                f"the {train_rows} training rows with {labels}, which would run the same trials twice; keep one of "
-                f"these sizes{more}"
-            )
-
-
-def _count_train_rows(spec: Spec, data: LabelledData, place: dict[str, Any]) -> dict[str, int]:
-    """How many rows each loss trains on: the seed decides which, never how many."""
-    fractions = (spec.test_fraction, spec.calibration_fraction)
-    # Counted for a plain loss first, so that what is wrong with a budget or a regime is not put down to a loss.
-    cell = Cell(loss="ce", batch_size=1, seed=0, **place)
-    plain = choose_rows(data, cell, *fractions)
-    labels_given(data, cell, plain)
-    counts = dict.fromkeys(spec.losses, len(plain.train))
-    watching = [loss for loss in spec.losses if losses.uses_validation(loss)]
-    if watching:
-        if np.bincount(data.labels[plain.train]).min() < 2:
-            raise _no_validation_rows(spec, data, cell, np.concatenate([plain.train, plain.calibration]), watching)
-        rows = choose_rows(data, cell.model_copy(update={"loss": watching[0]}), *fractions)
-        counts.update(dict.fromkeys(watching, len(rows.train)))
-    return counts
-
-
-def _no_validation_rows(
-    spec: Spec, data: LabelledData, cell: Cell, labelled: np.ndarray, watching: Sequence[str]
-) -> InputError:
-    """The error for losses whose validation rows cannot be taken out of their training rows."""
-    by_class = np.bincount(data.labels[labelled])
-    scarce = int(by_class.argmin())
-    few = f"{by_class[scarce]} labels of class {data.class_names[scarce]!r}"
-    if cell.labels_per_class != "all":
-        few, cure = f"{cell.labels_per_class} labels a class", "ask for at least 3"
-    elif parse_regime(cell.regime).long_tail is not None and by_class.max() >= 3:
-        cure = f"ask for an imbalance of at most {by_class.max() // 3}"
-    else:
-        cure = "add rows to that class"
-    others = [loss for loss in spec.losses if loss not in watching]
-    if set(spec.losses) == set(losses.names()):
-        others = ["all", *(f"-{loss}" for loss in watching)]
-    *some, last = watching
-    names, look, their, them = (
-        (f"{', '.join(some)} and {last}", "look", "their", "them") if some else (last, "looks", "its", "it")
-    )
-    left_out = f"leave {them} out (--losses {','.join(others)})" if others else "choose other losses"
-    return InputError(
-        f"{names} {look} at validation rows, taken out of {their} training rows; with {few} there is none to take: "
-        f"{cure}, or {left_out}"
+    key, tuned_by = _key(decides), None if tuning is None else tuning.key
+    return Trial(
+        cell, recipe, knobs, spec.calibrators, spec.suites, *fractions, test_seed, study.spec_hash, key, tuning=tuned_by
     )
 
 
-def _augment(spec: Spec, data: LabelledData) -> tuple[str, ...]:
-    chosen = augmentation(spec.data) if spec.training.augment == "auto" else spec.training.augment
+def _tunings(study: _Study, cells: Sequence[Cell], recipe: Recipe, content: str) -> list[TuningPlan | None]:
+    """The tuning of each of these cells, which differ in their seeds: one for all, or one each."""
+    tune = study.spec.tune
+    if tune is None:
+        return [None] * len(cells)
+    if tune.each_seed:
+        return [_tuning(study, tune, cell, recipe, content) for cell in cells]
+    return [_tuning(study, tune, cells[0], recipe, content)] * len(cells)
+
+
+def _tuning(study: _Study, tune: TuneSpec, cell: Cell, recipe: Recipe, content: str) -> TuningPlan:
+    spec, loss = study.spec, study.losses[cell.loss]
+    test_seed = _test_seed(spec, cell.seed)
+    decides = {
+        "cell": cell.model_dump(),
+        "data": content,
+        "recipe": vars(recipe),
+        "knobs": loss.knobs,
+        "ranges": loss.ranges,
+        "tune": tune.model_dump(mode="json", exclude={"knobs"}),
+        "fractions": (spec.test_fraction, spec.calibration_fraction),
+        "test_seed": test_seed,
+    }
+    fractions = (spec.test_fraction, spec.calibration_fraction)
+    return TuningPlan(
+        cell, recipe, loss.knobs, loss.ranges, tune, *fractions, test_seed, study.spec_hash, _key(decides)
+    )
+
+
+def _test_seed(spec: Spec, seed: int) -> int:
+    """One held-out split for all seeds where one tuning serves them all: what it learnt from is tested on by none."""
+    return 0 if spec.tune is not None and not spec.tune.each_seed else seed
+
+
+def _augment(spec: Spec, source: str, data: LabelledData) -> tuple[str, ...]:
+    chosen = augmentation(source) if spec.training.augment == "auto" else spec.training.augment
     if chosen and data.kind != "image":
         raise InputError(
             f"augmentation ({', '.join(chosen)}) is for images; {data.name} is a table: give --augment none"
@@ -183,27 +215,41 @@ def _augment(spec: Spec, data: LabelledData) -> tuple[str, ...]:
     return chosen
 
 
-def _recipe(training: TrainingSpec, augment: tuple[str, ...], batch_size: int, train_rows: int) -> Recipe:
+def _recipe(
+    training: TrainingSpec, tune: TuneSpec | None, augment: tuple[str, ...], batch_size: int, train_rows: int
+) -> Recipe:
     steps = batches_an_epoch(train_rows, batch_size)
+    epochs = training.epochs or max(round(_UPDATES / steps), _FEWEST_EPOCHS)
+    if training.warmup >= epochs:
+        raise InputError(
+            f"training.warmup must be below the number of epochs, which is {epochs} with {train_rows} training rows in "
+            f"batches of {batch_size}; got {training.warmup:g}"
+        )
+    fewest = epochs if tune is None or tune.epochs == "fixed" else tune.epochs[0]
+    if training.warmup >= fewest:
+        raise InputError(
+            f"tune.epochs must lie above the {training.warmup:g} epochs of training.warmup; got {fewest}: raise the "
+            "low end"
+        )
     return Recipe(
-        epochs=training.epochs or max(round(_UPDATES / steps), _FEWEST_EPOCHS),
+        epochs=epochs,
         batch_size=batch_size,
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         momentum=training.momentum,
+        nesterov=training.nesterov,
         augment=augment,
         mixup=training.mixup,
+        schedule=training.schedule,
+        milestones=training.milestones,
+        decay=training.decay,
+        warmup=training.warmup,
+        clip_norm=training.clip_norm,
+        precision=training.precision,
+        channels_last=training.channels_last,
+        compile=training.compile,
     )
 
 
-def _key(cell: Cell, recipe: Recipe, spec: Spec, fingerprint: str) -> str:
-    decides: dict[str, Any] = {
-        "record": RECORD_VERSION,
-        "data": fingerprint,
-        "cell": cell.model_dump(),
-        "knobs": losses.knobs(cell.loss),
-        "recipe": vars(recipe),
-        "calibrators": spec.calibrators,
-        "fractions": (spec.test_fraction, spec.calibration_fraction),
-    }
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+def _key(decides: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps({"record": RECORD_VERSION, **decides}, sort_keys=True).encode()).hexdigest()

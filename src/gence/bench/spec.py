@@ -5,107 +5,72 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
 from gence._errors import InputError, nearest, unknown_name
+from gence.bench.knob_ranges import knob_ranges
 from gence.bench.records import Budget
+from gence.bench.spec_parts import Names, Strict, SuitesSpec, TrainingSpec, TuneSpec, listed_or_one
+from gence.bench.written import parse_loss
 from gence.calibration import catalogue as calibrators
+from gence.data import image_sets, shift_names
 from gence.data.regimes import parse_regime
 from gence.losses import catalogue as losses
 from gence.models import catalogue as models
 from gence.training import AUGMENTATIONS
-from gence.training.augment import LARGEST_ALPHA
 
 SPEC_VERSION = 1
 
 
-def _listed(value: Any) -> Any:
-    """TOML and JSON give lists; a frozen spec holds tuples."""
-    return tuple(value) if isinstance(value, list) else value
+class Spec(Strict):
+    """A study: a grid of data sets, regimes, models, budgets of labels, batch sizes, losses and seeds; one recipe.
 
-
-def _listed_or_one(value: Any) -> Any:
-    return _listed(value) if isinstance(value, list | tuple) else (value,)
-
-
-def _listed_or_name(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else _listed(value)
-
-
-_Names = Annotated[tuple[str, ...], BeforeValidator(_listed_or_name), Field(min_length=1)]
-_Sizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], BeforeValidator(_listed_or_one), Field(min_length=1)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class TrainingSpec(_Strict):
-    """The recipe, the same for every loss.
-
-    A loss that looks at validation rows has them taken out of its training rows; its batches are therefore its own, and
-    without `epochs` it may have more epochs than the others, for about as many updates.
-
-    Attributes:
-        epochs: Without it: about 300 updates at each batch size, and 20 epochs at least.
-        batch_size: Rows a batch; with several sizes the study is run at each of them.
-        learning_rate: At the start.
-        weight_decay: L2 penalty.
-        momentum: Nesterov momentum.
-        augment: Names of augmentations for images, `"auto"` for the usual ones of a data set known by name.
-        mixup: Its alpha, at most 1e6; 0 is no mixup.
-    """
-
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    batch_size: _Sizes = (32,)
-    learning_rate: Annotated[float, Field(gt=0)] = 0.05
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    augment: Annotated[tuple[str, ...], BeforeValidator(_listed)] | Literal["auto"] = "auto"
-    mixup: Annotated[float, Field(ge=0, le=LARGEST_ALPHA)] = 0.0
-
-
-class Spec(_Strict):
-    """A study: a grid of losses, budgets of labels, batch sizes and seeds over one data set, model and recipe.
+    One name may stand without a list wherever names are listed.
 
     Attributes:
         version: Of this format.
-        data: A named data set, a path, or `hf:org/name[:config]`.
+        data: Named data sets, paths, or `hf:org/name[:config]`.
         data_root: The folder that named data sets lie in; without it they come from the Hugging Face hub.
         target: The label column of a table.
         image_size: Resize images to this height and width; without it, images of one small size are left alone.
         regime: How the labels are thinned or spoilt, `"none"` or such as `"long-tail:100"`; see `gence list regimes`.
-        losses: Names from the catalogue of losses; `["all"]` is every one of them, `["all", "-cals"]` all but that.
-            One name may stand without a list, as in calibrators.
+        losses: Names from the catalogue of losses, with knobs if need be, as in `"focal:gamma=1"`; `["all"]` is every
+            one of them, `["all", "-cals"]` all but that.
         labels_per_class: Labels a class, those for calibration included; numbers or `"all"`. Without it: 10 and 50,
-            where `"all"` takes the place of what the data cannot afford.
+            where `"all"` takes the place of what the data cannot afford. A long tail has `"all"` only.
         seeds: How many; seed s decides the test split (where the source has none), the labelled rows, the weights and
             the batches, and is the same for every loss.
-        model: A name from the catalogue of models, or `"auto"`.
+        model: Names from the catalogue of models, or `"auto"`.
         calibrators: Names from the catalogue of calibrators.
         test_fraction: Share of the rows held out for testing where the source has no test split of its own.
         calibration_fraction: Share of the labelled rows that is kept from training, for the calibrators.
         training: The recipe, with the batch sizes.
+        tune: How each loss's own recipe is looked for; without it every loss has the one of `training`.
+        suites: What else the models are tested on.
     """
 
     version: Literal[1] = SPEC_VERSION
-    data: Annotated[str, Field(min_length=1)]
+    data: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(listed_or_one), Field(min_length=1)
+    ]
     data_root: Annotated[str, Field(min_length=1)] | None = None
     target: str | None = None
     image_size: Annotated[int, Field(ge=4)] | None = None
-    regime: str = "none"
-    losses: _Names = ("ce", "label_smoothing", "focal", "gence")
-    labels_per_class: Annotated[tuple[Budget, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    regime: Names = ("none",)
+    losses: Names = ("ce", "label_smoothing", "focal", "gence")
+    labels_per_class: Annotated[tuple[Budget, ...], BeforeValidator(listed_or_one), Field(min_length=1)] | None = None
     seeds: Annotated[int, Field(ge=1)] = 5
-    model: str = "auto"
-    calibrators: _Names = ("none", "temperature", "ats")
+    model: Names = ("auto",)
+    calibrators: Names = ("none", "temperature", "ats")
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
     calibration_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     training: TrainingSpec = TrainingSpec()
+    tune: TuneSpec | None = None
+    suites: SuitesSpec = SuitesSpec()
 
     @field_validator("labels_per_class")
     @classmethod
@@ -134,6 +99,17 @@ class Spec(_Strict):
             raise InputError("losses leaves every loss out; keep at least one")
         return kept
 
+    @field_validator("losses")
+    @classmethod
+    def _spelt_one_way(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(parse_loss(text)) for text in value)
+
+    @field_validator("regime")
+    @classmethod
+    def _regimes_spelt_one_way(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # A study whose parts are given in another order is the same study.
+        return tuple(str(parse_regime(text)) for text in value)
+
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
@@ -147,30 +123,47 @@ def parse_spec(content: Mapping[str, Any], where: str) -> Spec:
     try:
         spec = Spec.model_validate(dict(content))
     except ValidationError as error:
-        raise InputError(f"{where}: {_in_one_line(error)}") from error
+        raise InputError(f"{where}: {_in_one_line(error, content)}") from error
+    suites = spec.suites
     augment = () if spec.training.augment == "auto" else spec.training.augment
+    foreign = () if suites.ood == "auto" else suites.ood
+    shifts = () if suites.shift == "all" else suites.shift
+    tuned = spec.tune.knobs if spec.tune is not None and isinstance(spec.tune.knobs, dict) else {}
     for kind, given, known in (
-        ("loss", spec.losses, losses.names()),
         ("calibrator", spec.calibrators, calibrators.names()),
-        ("model", (spec.model,), ("auto", *models.names())),
+        ("model", spec.model, ("auto", *models.names())),
         ("augmentation", augment, tuple(AUGMENTATIONS)),
+        ("out-of-distribution set", foreign, image_sets()),
+        ("shift", shifts, shift_names()),
+        ("loss of [tune.knobs]", tuned, losses.names()),
     ):
         for name in given:
             if name not in known:
-                guess = nearest(name, known)
-                hint = f"did you mean {guess!r}? " if guess else ""
-                raise InputError(f"{where}: unknown {kind} {name!r}; {hint}known: {', '.join(known)}")
-    try:
-        # Spelt one way, so that a study whose parts are given in another order is the same study.
-        spec = spec.model_copy(update={"regime": str(parse_regime(spec.regime))})
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+                raise InputError(f"{where}: {unknown_name(kind, name, known)}")
+    for name in tuned:
+        try:
+            knob_ranges(parse_loss(name), tuned)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+    by_knobs: dict[str, str] = {}
+    for text in spec.losses:
+        loss = parse_loss(text)
+        tuned = {} if spec.tune is None else knob_ranges(loss, spec.tune.knobs)
+        same = by_knobs.setdefault(f"{loss.name}{loss.knobs()}{tuned}", text)
+        if same != text:
+            raise InputError(f"{where}: losses {same!r} and {text!r} are one and the same loss; name it once")
     for key, values in (
+        ("data", spec.data),
+        ("regime", spec.regime),
+        ("model", spec.model),
         ("losses", spec.losses),
         ("calibrators", spec.calibrators),
         ("labels_per_class", spec.labels_per_class or ()),
         ("training.batch_size", spec.training.batch_size),
         ("training.augment", augment),
+        ("suites.ood", foreign),
+        ("suites.shift", shifts),
+        ("suites.severities", suites.severities),
     ):
         twice = [value for value in values if values.count(value) > 1]
         if twice:
@@ -196,24 +189,58 @@ def read_spec(path: Path) -> Spec:
         raise InputError(f"{path}: not TOML: {error}") from error
 
 
-def _in_one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
+_TABLES: dict[str, type[BaseModel]] = {"training": TrainingSpec, "tune": TuneSpec, "suites": SuitesSpec}
+
+
+def _in_one_line(error: ValidationError, content: Mapping[str, Any]) -> str:
+    # A mistyped key leaves another one missing; the typo is the thing to say.
+    found = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    first = found[0]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         return str(cause)
-    place = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))]
-    # Of a union pydantic also names the member it tried; the key is enough.
-    key = ".".join(part for part in place if part not in ("int", "literal['all']"))
+    place: list[int | str] = list(first["loc"])
     if first["type"] == "extra_forbidden":
-        fields = TrainingSpec.model_fields if place[0] == "training" and len(place) > 1 else Spec.model_fields
-        guess = nearest(place[-1], fields)
+        table = _TABLES.get(str(place[0]), Spec) if len(place) > 1 else Spec
+        guess = nearest(str(place[-1]), table.model_fields)
         hint = f"did you mean {guess!r}? " if guess else ""
-        return f"unknown key {key!r}; {hint}known: {', '.join(fields)}"
-    message = first["msg"].removeprefix("Value error, ")
+        return f"unknown key {'.'.join(map(str, place))!r}; {hint}known: {', '.join(table.model_fields)}"
+    if first["type"] == "missing" and isinstance(place[-1], int):
+        return f"{_key(place, content)}: [low, high] is expected; got {list(first['input'])!r}"
     if first["type"] == "missing":
-        return f"the key {key!r} is missing"
-    if first["type"] == "tuple_type":
-        return f"{key}: a list is expected; got {first['input']!r}"
+        return f"the key {'.'.join(map(str, place))!r} is missing"
+    key, got = _key(place, content), first["input"]
     if first["type"] == "too_short":
         return f"{key} is empty; name at least one, or leave the key out"
-    return f"{key}: {message[0].lower()}{message[1:]}; got {first['input']!r}"
+    # Of a union every member says what it would have taken.
+    others = [one.get("ctx", {}) for one in found[1:] if _key(one["loc"], content) == key]
+    words = [member["expected"] for member in others if "expected" in member]
+    if first["type"] in _KINDS:
+        kind = "[low, high]" if first["type"] == "tuple_type" and place[0] == "tune" else _KINDS[first["type"]]
+        several = ", " if any(" or " in word for word in words) else " or "
+        return f"{key}: {several.join([kind, *words])} is expected; got {got!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}" + ("" if "; got " in message else f"; got {got!r}")
+
+
+_KINDS = {
+    "tuple_type": "a list",
+    "model_type": "a table",
+    "dict_type": "a table",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+}
+
+
+def _key(place: Sequence[str | int], content: Mapping[str, Any]) -> str:
+    """Where a value stands, as `training.epochs` or `losses.1`: without a number where one value stands for a list."""
+    key: list[str] = []
+    inner: Any = content
+    for part in place:
+        known: Any = dict(enumerate(inner)) if isinstance(inner, list | tuple) else inner
+        if isinstance(known, Mapping) and part in known:  # pydantic also names the member of a union that it tried
+            inner = known[part]
+            key.append(str(part))
+    return ".".join(key)

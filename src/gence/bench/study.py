@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import errno
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import filelock
+import torch
+
 from gence._errors import InputError
-from gence.bench.executor import Failure, execute
-from gence.bench.plan import Trial, plan
-from gence.bench.records import Cell, Study, load_study, read_record, record_path, save_study
+from gence.bench.executors import InProcess, RayCluster, Together, Workers, join_ranks, launched_together
+from gence.bench.inputs import StudyData, read_inputs
+from gence.bench.jobs import Executor
+from gence.bench.ledger import Ledger, Progress
+from gence.bench.plan import plan
+from gence.bench.records import FAILURES, SPEC_FILE, TRIALS, TUNING, Study, load_study, save_study
 from gence.bench.spec import Spec
-from gence.data import load
 
 _GRID = {"losses", "labels_per_class", "seeds", "training.batch_size", "data_root"}
 """What a study may be run again with, changed: its finished trials still belong to it."""
 
+_AXES = {"data", "regime", "model"}
+"""What a study may be given more or less of, as long as something stays."""
 
-_OURS = {"trials", "report.html", "results.csv"}
+_LOCK = "study.lock"
+_OURS = {
+    TRIALS,
+    TUNING,
+    FAILURES,
+    _LOCK,
+    "report.html",
+    "results.csv",
+    "failures.csv",
+    "tuning.csv",
+    "tables",
+    "figures",
+}
 """What may lie in a folder whose study.json is lost."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a study stands: called with the cell that just ended, or None at the start."""
-
-    done: int
-    total: int
-    cell: Cell | None
-    failure: Failure | None
 
 
 def run_study(
@@ -37,60 +48,133 @@ def run_study(
     folder: Path,
     *,
     workers: int = 1,
+    ray: str | None = None,
+    share: float = 1.0,
+    device: str = "cpu",
+    retry_failed: bool = False,
+    stop_after: float | None = None,
     command: str | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> tuple[Study, tuple[Failure, ...]]:
-    """Run every trial of the spec that has no record in `folder` yet.
+) -> Study:
+    """Run every trial of the spec that has neither a record nor a failure in `folder` yet.
 
-    Nothing is written before the data have been read and every setting has been checked against them.
+    Nothing is written before the data have been read and every setting has been checked against them. Where torchrun
+    started several processes that call this, they train every model together, and the first of them alone writes.
 
     Args:
         spec: The study.
         folder: Where it lies, or shall lie.
-        workers: Worker processes.
+        workers: Worker processes; 1 runs in this process.
+        ray: The address of a Ray cluster, `"auto"` for the one this machine belongs to, `"local"` for one of this
+            machine's cores; trials then run there and `workers` does not count.
+        share: Of a CPU, or on a GPU of a GPU, that each trial of a Ray cluster takes.
+        device: Where models are trained: `"cpu"`, `"cuda"` or `"cuda:1"`; with `"cuda"`, workers take the GPUs in turn.
+        retry_failed: Try those trials again that failed before.
+        stop_after: Seconds after which no trial is started any more.
         command: What was typed to get here, for the report.
         on_progress: Called at the start and after every trial.
 
     Returns:
-        The study as it is on disk now, and the trials that failed this time.
+        The study as it is on disk now, with its failures.
 
     Raises:
-        InputError: If the data or the spec cannot be used, or `folder` holds another study.
+        InputError: If the data or the spec cannot be used, `folder` holds another study or one that is running, or the
+            disk is full.
     """
+    end = None if stop_after is None else time.monotonic() + stop_after
     if workers < 1:
         raise InputError(f"workers must be at least 1; got {workers}")
+    if not 0 < share <= 1:
+        raise InputError(f"the share of a CPU or GPU that a trial takes is over 0 and at most 1; got {share}")
+    together = launched_together()
+    if together and (workers > 1 or ray is not None):
+        raise InputError("torchrun has started the processes that train together; leave --workers and --ray out")
     _refuse_other_study(spec, folder)
-    data = load(spec.data, target=spec.target, image_size=spec.image_size, data_root=_root(spec))
-    trials = plan(spec, data)
-    written = {**spec.model_dump(mode="json"), "command": command}
-    save_study(folder, written, {trial.key: trial.cell for trial in trials})
-    pending = []
-    for trial in trials:
-        path = record_path(folder, trial.cell, trial.key)
-        if path.is_file():
-            read_record(path)
-        else:
-            pending.append(trial)
-    done = len(trials) - len(pending)
-    on_progress(Progress(done, len(trials), None, None))
-
-    def count(trial: Trial, failure: Failure | None) -> None:
-        nonlocal done
-        done += 1
-        on_progress(Progress(done, len(trials), trial.cell, failure))
-
-    failures = execute(pending, data, folder, workers=workers, on_done=count)
-    return load_study(folder), failures
+    data = read_inputs(spec)
+    planned = plan(spec, data)
+    place = find_device(device, elsewhere=ray is not None)
+    if together:
+        executor = Together(data, join_ranks(place))
+        if not executor.leads:
+            executor.follow()
+            return load_study(folder)
+    else:
+        executor = _executor(data, workers, ray, share, place)
+    with _room(folder), _alone(folder):
+        _clear_away_halves(folder)
+        written = {**spec.model_dump(mode="json"), "command": command}
+        save_study(folder, written, {trial.key: trial.cell for trial in planned.trials})
+        ledger = Ledger(planned, folder, retry_failed=retry_failed, on_progress=on_progress)
+        executor.run(ledger.start(), ledger.finished, lambda: end is None or time.monotonic() < end)
+        return load_study(folder)
 
 
-def _root(spec: Spec) -> Path | None:
-    return None if spec.data_root is None else Path(spec.data_root).expanduser()
+def _executor(data: StudyData, workers: int, ray: str | None, share: float, device: torch.device) -> Executor:
+    if ray is not None:
+        return RayCluster(data, ray, share, device)
+    return InProcess(data, device) if workers == 1 else Workers(data, workers, device)
+
+
+def find_device(name: str, *, elsewhere: bool = False) -> torch.device:
+    """The device of that name; one that is `elsewhere`, on a cluster, need not be here.
+
+    Raises:
+        InputError: If there is no such device.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}; cpu, cuda or cuda:N is expected") from error
+    if elsewhere:
+        if device.index is not None:
+            raise InputError(f"a Ray cluster chooses the GPU of each trial; give --device cuda, not {name}")
+        return device
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        have = torch.cuda.device_count()
+        raise InputError(f"device {name!r} is asked for, but torch sees {have} GPUs here; use --device cpu")
+    return device
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder, so that no trial runs twice; the system lets go of it however this process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(
+            f"{folder}: this study is running already; wait until that run has ended, or stop it, or name another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"{folder}: the disk is full; every finished trial is kept: make room and run the same command again"
+        ) from error
+
+
+def _clear_away_halves(folder: Path) -> None:
+    """Files that were being written when a run was killed; nobody writes now, and nobody else would remove them."""
+    for place in (folder, *(folder / name for name in (TRIALS, TUNING, FAILURES))):
+        for half in place.glob(".*.tmp"):
+            half.unlink(missing_ok=True)
 
 
 def _refuse_other_study(spec: Spec, folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: a folder is expected for --out, this is a file; name another")
-    if not (folder / "study.json").exists():
+    if not (folder / SPEC_FILE).exists():
         if folder.exists() and any(p.name not in _OURS and p.suffix != ".tmp" for p in folder.iterdir()):
             raise InputError(
                 f"{folder}: a new or empty folder is expected for --out, or one of this study; name another"
@@ -98,6 +182,7 @@ def _refuse_other_study(spec: Spec, folder: Path) -> None:
         return
     before, now = _flat(load_study(folder).spec), _flat(spec.model_dump(mode="json"))
     changed = [key for key in now if key not in _GRID and before.get(key) != now[key]]
+    changed = [key for key in changed if key not in _AXES or not set(now[key]) & set(before.get(key) or ())]
     if changed:
         key = changed[0]
         raise InputError(
@@ -107,7 +192,7 @@ def _refuse_other_study(spec: Spec, folder: Path) -> None:
 
 
 def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec with the keys of [training] beside the others, as `training.epochs`."""
-    training = spec.get("training")
-    inner = {f"training.{key}": value for key, value in training.items()} if isinstance(training, dict) else {}
-    return {**{key: value for key, value in spec.items() if key != "training"}, **inner}
+    """A spec with the keys of its tables beside the others, as `training.epochs`."""
+    tables = {key: value for key, value in spec.items() if isinstance(value, dict)}
+    inner = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
+    return {**{key: value for key, value in spec.items() if key not in tables}, **inner}

@@ -1,4 +1,4 @@
-"""One cell of the grid, top to bottom: rows, weights, training, logits, calibrators, metrics, record."""
+"""One cell of the grid, top to bottom: rows, training, logits, calibrators, suites, metrics, record."""
 
 from __future__ import annotations
 
@@ -6,89 +6,108 @@ import dataclasses
 import hashlib
 import json
 import time
-import warnings
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from gence import metrics
 from gence.bench.environment import environment
+from gence.bench.inputs import StudyData
+from gence.bench.measures import measure, per_class, reliability
 from gence.bench.plan import Trial
-from gence.bench.records import METRICS, RECORD_VERSION, CalibratorResult, Reliability, TrialRecord, record_path
+from gence.bench.records import RECORD_VERSION, CalibratorResult, TrialRecord, record_path
 from gence.bench.rows import Rows, choose_rows, labels_given
+from gence.bench.suite_results import run_suites
+from gence.bench.training import train_model
 from gence.calibration import catalogue as calibrators
-from gence.data import LabelledData, fit_standardize
-from gence.losses import catalogue as losses
-from gence.models import build
-from gence.training import predict, train
+from gence.data import LabelledData
+from gence.training import deterministic
 
-_MEASURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "accuracy": metrics.accuracy,
-    "nll": metrics.negative_log_likelihood,
-    "brier": metrics.brier_score,
-    "ece": metrics.expected_calibration_error,
-    "ece_mass": lambda probs, target: metrics.expected_calibration_error(probs, target, binning="mass"),
-    "classwise_ece": metrics.classwise_calibration_error,
-    "smooth_ece": metrics.smooth_calibration_error,
-    "aurc": metrics.aurc,
-}
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
-def run_trial(trial: Trial, data: LabelledData) -> tuple[TrialRecord, dict[str, np.ndarray]]:
+def run_trial(
+    trial: Trial, study: StudyData, device: torch.device, group: ProcessGroup | None = None
+) -> tuple[TrialRecord, dict[str, np.ndarray]]:
     """Train, calibrate and measure.
+
+    Args:
+        trial: What is trained, on which rows, and what it is tested on.
+        study: The data of the study that it is part of.
+        device: Where the model trains and predicts; all else is done on the CPU.
+        group: The ranks that train the model together; each of them predicts and measures all rows.
 
     Returns:
         The record, and the arrays that lie beside it: row numbers, labels and logits of the calibration and test rows.
 
     Raises:
-        FloatingPointError: If the training diverges.
+        FloatingPointError: If the training diverges, or the logits of a calibration or test row are not finite.
     """
-    cell = trial.cell
-    rows = choose_rows(data, cell, trial.test_fraction, trial.calibration_fraction)
+    with deterministic():
+        return _run_trial(trial, study, device, group)
+
+
+def _run_trial(
+    trial: Trial, study: StudyData, device: torch.device, group: ProcessGroup | None
+) -> tuple[TrialRecord, dict[str, np.ndarray]]:
+    cell, data = trial.cell, study.labelled[trial.cell.data]
+    rows = choose_rows(data, cell, trial.test_fraction, trial.calibration_fraction, test_seed=trial.test_seed)
     labels = labels_given(data, cell, rows)
-    standardize = fit_standardize(data.kind, data.inputs[rows.train])
+    trained = train_model(data, rows, labels, cell, trial.recipe, trial.knobs, device, group)
 
-    def inputs(chosen: np.ndarray) -> Tensor:
-        return torch.from_numpy(standardize(data.inputs[chosen]))
-
-    train_inputs, train_target = inputs(rows.train), torch.from_numpy(labels[rows.train])
-    validation = (inputs(rows.validation), torch.from_numpy(labels[rows.validation])) if len(rows.validation) else None
-    model = build(cell.model, data.inputs.shape[1:], data.num_classes, seed=cell.seed, head=losses.head(cell.loss))
-    loss = losses.build(cell.loss, class_counts=torch.bincount(train_target, minlength=data.num_classes))
     started = time.perf_counter()
-    with warnings.catch_warnings(record=True) as cautions:
-        warnings.simplefilter("always", UserWarning)
-        updates = train(model, train_inputs, train_target, loss, trial.recipe, seed=cell.seed, validation=validation)
-    trained = time.perf_counter()
-    calibration_logits, test_logits = predict(model, inputs(rows.calibration)), predict(model, inputs(rows.test))
-    predicted = time.perf_counter()
+    calibration_logits, test_logits = (trained.logits(data.inputs[part]) for part in (rows.calibration, rows.test))
+    seconds = {"train": trained.seconds, "predict": time.perf_counter() - started}
+    if not all(torch.isfinite(logits).all() for logits in (calibration_logits, test_logits)):
+        raise FloatingPointError("the logits are not finite after training; lower the learning rate")
+
     calibration_target = torch.from_numpy(labels[rows.calibration])
-    test_target = torch.from_numpy(data.labels[rows.test])
-    results = {
-        name: _calibrate(name, calibration_logits, calibration_target, test_logits, test_target)
-        for name in trial.calibrators
-    }
+    fitted, fitting = {}, {}
+    for name in trial.calibrators:
+        started = time.perf_counter()
+        fitted[name] = calibrators.fit(name, calibration_logits, calibration_target)
+        fitting[name] = time.perf_counter() - started
+
+    started = time.perf_counter()
+    foreign = study.foreign.get(cell.data, {})
+    tested = run_suites(trial, data, foreign, rows, labels, trained, test_logits, fitted)
+    if tested.rows:
+        seconds["suites"] = time.perf_counter() - started
+
+    results = {}
+    for name, calibrator in fitted.items():
+        # In float64, so that calibrating loses nothing that the metrics could see.
+        judged = calibrator(test_logits.to(torch.float64)), torch.from_numpy(data.labels[rows.test])
+        results[name] = CalibratorResult(
+            metrics=measure(*judged),
+            reliability=reliability(*judged),
+            per_class=per_class(*judged),
+            shifted=tested.shifted[name],
+            ood=tested.ood[name],
+            fitted=_as_json({field.name: getattr(calibrator, field.name) for field in dataclasses.fields(calibrator)}),
+            remarks=calibrator.remarks,
+            seconds=fitting[name],
+        )
+
     record = TrialRecord(
         version=RECORD_VERSION,
         key=trial.key,
         spec_hash=trial.spec_hash,
         cell=cell,
         training={
-            **dataclasses.asdict(trial.recipe),
-            "augment": list(trial.recipe.augment),  # as JSON will give it back
-            "updates": updates,
-            "knobs": losses.knobs(cell.loss),
-            "cautions": list(dict.fromkeys(str(caution.message) for caution in cautions)),
+            **_as_json(dataclasses.asdict(trial.recipe)),
+            "updates": trained.updates,
+            "knobs": trial.knobs,
+            "cautions": list(trained.cautions),
         },
-        data=_describe(data, rows, labels),
+        tuning=trial.tuned,
+        data={**_describe(data, rows, labels, trial.test_seed), "suite_rows": tested.rows},
         results=results,
-        seconds={"train": trained - started, "predict": predicted - trained},
-        environment=environment(),
+        seconds=seconds,
+        environment=environment(device),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         logits_file=record_path(Path(), cell, trial.key).with_suffix(".npz").name,
     )
@@ -102,50 +121,27 @@ def run_trial(trial: Trial, data: LabelledData) -> tuple[TrialRecord, dict[str, 
     return record, arrays
 
 
-def measure(logits: Tensor, target: Tensor) -> tuple[dict[str, float], Reliability]:
-    """Every metric of a record, and the bins of its reliability diagram, from logits `(rows, classes)`."""
-    probs = logits.to(torch.float64).softmax(1)
-    bins = metrics.reliability_bins(probs, target)
-    return (
-        {name: _MEASURES[name](probs, target).item() for name in METRICS},
-        Reliability(
-            counts=tuple(int(n) for n in bins.counts.tolist()),
-            confidence_sums=tuple(bins.confidence_sums.tolist()),
-            correct_counts=tuple(round(n) for n in bins.event_sums.tolist()),
-        ),
-    )
-
-
-def _calibrate(
-    name: str, calibration_logits: Tensor, calibration_target: Tensor, test_logits: Tensor, test_target: Tensor
-) -> CalibratorResult:
-    started = time.perf_counter()
-    calibrator = calibrators.fit(name, calibration_logits, calibration_target)
-    seconds = time.perf_counter() - started
-    # In float64, so that calibrating loses nothing that the metrics could see.
-    values, reliability = measure(calibrator(test_logits.to(torch.float64)), test_target)
-    return CalibratorResult(
-        metrics=values, reliability=reliability, fitted=_fields(calibrator), remarks=calibrator.remarks, seconds=seconds
-    )
-
-
-def _fields(calibrator: Any) -> dict[str, Any]:
-    fields = {f.name: getattr(calibrator, f.name) for f in dataclasses.fields(calibrator)}
-    # As JSON will give them back, so that a record read is equal to the record written.
+def _as_json(fields: dict[str, Any]) -> dict[str, Any]:
+    """As JSON will give them back, so that a record read is equal to the record written."""
     return json.loads(json.dumps(fields))
 
 
-def _describe(data: LabelledData, rows: Rows, labels: np.ndarray) -> dict[str, Any]:
+def _describe(data: LabelledData, rows: Rows, labels: np.ndarray, test_seed: int) -> dict[str, Any]:
     parts = rows.parts()
+    # With those that the loss was shown, so that a class is in the same group for every loss.
+    trained = np.concatenate([rows.train, rows.validation])
     return {
         "name": data.name,
         "kind": data.kind,
         "fingerprint": data.fingerprint,
         "class_names": list(data.class_names),
         "notes": list(data.notes),
+        "pool": len(data.labels),
+        "test_split": "drawn" if data.test_rows is None else "own",
+        "test_seed": test_seed if data.test_rows is None else None,
         "rows": {name: len(part) for name, part in parts.items()},
         "rows_sha256": {name: _sha256(part) for name, part in parts.items()},
-        "train_class_counts": np.bincount(labels[rows.train], minlength=data.num_classes).tolist(),
+        "train_class_counts": np.bincount(labels[trained], minlength=data.num_classes).tolist(),
         "wrong_labels": {name: int((labels[part] != data.labels[part]).sum()) for name, part in parts.items()},
     }
 

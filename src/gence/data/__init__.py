@@ -3,7 +3,7 @@
 from gence.data import corruptions, recipes
 from gence.data.corruptions import corrupt
 from gence.data.dataset import LabelledData
-from gence.data.ood import OODSets, load_ood, match_images, ood_sets
+from gence.data.ood import OODSets, image_sets, load_ood, match_images, ood_sets
 from gence.data.predictions import Predictions, read_predictions, write_probabilities
 from gence.data.preprocess import Standardize, fit_standardize
 from gence.data.regimes import (
@@ -24,7 +24,7 @@ from gence.data.regimes import (
     split_calibration,
     write_indices,
 )
-from gence.data.shifts import Shift, shift_suite
+from gence.data.shifts import Shift, shift_names, shift_suite
 from gence.data.sources import load
 from gence.data.table_shift import additive_shift, missing_features
 
@@ -43,6 +43,7 @@ __all__ = [
     "few_labels",
     "fit_standardize",
     "hold_out",
+    "image_sets",
     "index_file",
     "index_hash",
     "label_noise",
@@ -59,6 +60,7 @@ __all__ = [
     "read_indices",
     "read_predictions",
     "recipes",
+    "shift_names",
     "shift_suite",
     "split_calibration",
     "write_indices",

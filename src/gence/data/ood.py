@@ -59,6 +59,11 @@ def ood_sets(name: str) -> OODSets:
     return OOD_SETS[name]
 
 
+def image_sets() -> tuple[str, ...]:
+    """Every named data set that `load_ood` takes: those that hold images."""
+    return tuple(name for name, recipe in RECIPES.items() if len(recipe.facts.shape) == 3)
+
+
 def load_ood(name: str, like: LabelledData, *, data_root: Path | None = None) -> np.ndarray:
     """The test images of a named data set, or all if it has no test split, in the shape of other images.
 

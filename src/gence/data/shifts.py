@@ -38,6 +38,11 @@ class Shift:
     apply: Callable[[np.ndarray, int], np.ndarray]
 
 
+def shift_names() -> tuple[str, ...]:
+    """Every shift there is: the corruptions of images, then the shifts of tables."""
+    return (*CATALOGUE, "missing_features", "additive_shift")
+
+
 def shift_suite(data: LabelledData, *, rows: np.ndarray | None = None, white: float | None = None) -> tuple[Shift, ...]:
     """Every shift that fits the data, by name and then by severity.
 
