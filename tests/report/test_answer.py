@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from gence.bench.records import Answer, Budget, Difference, Estimate, Reliability, Setting, Summary, SummaryRow
+from collections.abc import Callable
+
+from gence.bench.records import Answer, Budget, Difference, Estimate, Reliability, Setting, Study, Summary, SummaryRow
 from gence.report.answer import Verdict, answer_lines, small_print, verdicts
+
+BuildStudy = Callable[..., Study]
 
 NO_BINS = Reliability(counts=(), confidence_sums=(), correct_counts=())
 
@@ -186,9 +190,10 @@ def test_a_metric_that_was_not_measured_is_called_unknown() -> None:
     assert "(accuracy 96.12 %, ECE unknown, 5 seeds)" in say(best, (), ()).sentences[0]
 
 
-def test_the_small_print_names_the_test_the_widening_and_that_nothing_was_tuned() -> None:
+def test_the_small_print_names_the_test_the_widening_and_that_nothing_was_tuned(build_study: BuildStudy) -> None:
+    study = build_study(losses=("ce", "gence"), calibrators=("none",), seeds=1)
     answer = Answer(AT_50, (WINNER,), differences(WINNER, PLAIN, -0.2, -0.1), differences(WINNER, SECOND, -0.2, -0.1))
-    lines = [line.replace("\u00a0", " ") for line in small_print(Summary((), (answer,)))]
+    lines = [line.replace("\u00a0", " ") for line in small_print(Summary((), (answer,)), study)]
     assert lines[0] == (
         "Intervals of differences are 95 % Student's t intervals over seeds, paired seed by seed, and widened "
         "(Bonferroni) for the 11 other combinations that the winner was compared with."
@@ -197,13 +202,13 @@ def test_the_small_print_names_the_test_the_widening_and_that_nothing_was_tuned(
     assert any("another sample of rows could move" in line for line in lines)
     assert lines[-1].startswith("The winner was picked on the test rows")
     assert not any("one seed" in line for line in lines)
-    alone = small_print(Summary((), (Answer(AT_50, (WINNER,), (), ()),)))
+    alone = small_print(Summary((), (Answer(AT_50, (WINNER,), (), ()),)), study)
     assert [line.split(",")[0] for line in alone] == ["Every loss ran at its default settings"]
 
 
-def test_the_small_print_of_a_single_seed_speaks_of_no_interval() -> None:
+def test_the_small_print_of_a_single_seed_speaks_of_no_interval(build_study: BuildStudy) -> None:
     answer = Answer(AT_50, (WINNER,), differences(WINNER, PLAIN, None, None), ())
     assert (
-        small_print(Summary((), (answer,)))[0]
+        small_print(Summary((), (answer,)), build_study(seeds=1))[0]
         == "With one seed no interval can be given: run more seeds before you act on a difference."
     )

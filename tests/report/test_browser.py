@@ -101,6 +101,14 @@ def nasty(tmp_path_factory: pytest.TempPathFactory, build_study: BuildStudy, bui
     return write_report(study, build_summary(study), tmp_path_factory.mktemp("nasty"))
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory, build_study: BuildStudy, build_summary: BuildSummary) -> Path:
+    study = build_study(
+        losses=("ce", "gence"), calibrators=("none", "ats"), budgets=(10, 50), datas=("digits", "moons"), seeds=2
+    )
+    return write_report(study, build_summary(study), tmp_path_factory.mktemp("large"))
+
+
 @pytest.fixture
 def watch(browser: Any) -> Iterator[Any]:
     contexts: list[Any] = []
@@ -146,7 +154,7 @@ def test_the_table_opens_at_the_largest_budget_sorted_by_nll(watch: Any, report:
     watched = watch(report)
     assert watched.page.locator("#count").inner_text() == "9 of 18 rows"
     assert watched.heading("NLL").get_attribute("aria-sort") == "ascending"
-    assert watched.column(4) == sorted(watched.column(4))
+    assert watched.column(5) == sorted(watched.column(5))
 
 
 def test_a_click_on_a_heading_sorts_and_a_second_click_turns_the_order_around(watch: Any, report: Path) -> None:
@@ -169,7 +177,7 @@ def test_the_keyboard_sorts_as_well(watch: Any, report: Path) -> None:
     watched.page.keyboard.press("Enter")
     watched.page.keyboard.press("Space")
     assert watched.heading("Brier").get_attribute("aria-sort") == "descending"
-    assert watched.column(5) == sorted(watched.column(5), reverse=True)
+    assert watched.column(6) == sorted(watched.column(6), reverse=True)
 
 
 def test_names_sort_as_words(watch: Any, report: Path) -> None:
@@ -230,16 +238,70 @@ def test_on_a_phone_nothing_but_its_own_box_scrolls_sideways(
 ) -> None:
     watched = watch(request.getfixturevalue(name), viewport={"width": 360, "height": 700})
     assert watched.page.evaluate("document.documentElement.scrollWidth") <= 360
-    box = watched.page.locator(".tall")
+    box = watched.page.locator("#results .tall")
     assert box.evaluate("box => box.scrollWidth > box.clientWidth")
 
 
 def test_a_dark_screen_gets_a_dark_page_and_paper_a_light_one(watch: Any, report: Path) -> None:
     watched = watch(report, color_scheme="dark")
     background = "getComputedStyle(document.body).backgroundColor"
-    line = "getComputedStyle(document.querySelector('#settings [data-loss=\"0\"] path')).stroke"
+    line = 'getComputedStyle(document.querySelector(\'#settings [data-loss="0"] path[style*="width: 1.6"]\')).stroke'
     assert watched.page.evaluate(background) == "rgb(20, 21, 23)"
     assert watched.page.evaluate(line) == "rgb(241, 240, 236)"
     watched.page.emulate_media(media="print")
     assert watched.page.evaluate(background) == "rgb(255, 255, 255)"
     assert watched.page.evaluate(line) == "rgb(27, 28, 31)"
+
+
+def test_a_setting_is_drawn_when_it_is_chosen_and_only_then(watch: Any, large: Path) -> None:
+    watched = watch(large)
+    details = watched.page.locator('[data-host="setting"]')
+    assert "With digits, 10 labels a class, " in details.inner_text()
+    assert watched.page.locator(".reliability").count() == 4
+    watched.page.locator('[data-chooser="setting"] select').select_option(label="moons, 50 labels a class")
+    assert "With moons, 50 labels a class, " in details.inner_text()
+    assert "With digits" not in details.inner_text()
+    assert watched.page.locator(".reliability").count() == 4
+    watched.page.get_by_role("button", name="Previous").focus()
+    watched.page.keyboard.press("Enter")
+    assert "With moons, 10 labels a class, " in details.inner_text()
+    # The table that was put in sorts as any other.
+    head = details.get_by_role("button", name="Accuracy %", exact=True)
+    head.click()
+    rows = details.locator("tbody tr[data-loss]")
+    values = [float(value) for value in rows.evaluate_all("rows => rows.map(row => row.cells[2].dataset.value)")]
+    assert values == sorted(values, reverse=True)
+    assert watched.events == []
+
+
+def test_a_row_of_the_heat_map_leads_to_its_setting(watch: Any, large: Path) -> None:
+    watched = watch(large, reduced_motion="reduce")
+    watched.page.locator(".heat").get_by_role("link", name="50 labels a class").last.click()
+    host = watched.page.locator('[data-host="setting"]')
+    host.get_by_text("With moons, 50 labels a class, ").wait_for(timeout=2000)
+    assert watched.page.locator('[data-chooser="setting"] select').input_value() == "3"
+    assert watched.page.evaluate("document.getElementById('details').getBoundingClientRect().top < innerHeight")
+
+
+def test_metric_and_calibrator_choose_the_heat_map_and_the_ranks(watch: Any, large: Path) -> None:
+    watched = watch(large)
+    host = watched.page.locator('[data-host="view"]')
+    first = host.inner_text()
+    assert "NLL minus that of cross-entropy" in first
+    watched.page.locator('[data-part="metric"]').select_option(label="Accuracy")
+    assert "Accuracy minus that of cross-entropy, points" in host.inner_text()
+    watched.page.locator('[data-part="metric"]').select_option(label="NLL")
+    assert host.inner_text() == first
+
+
+def test_without_scripts_the_overview_still_reads(watch: Any, large: Path) -> None:
+    watched = watch(large, java_script_enabled=False)
+    text = watched.page.locator("main").inner_text()
+    for words in ("The lowest test NLL of 4 settings", "NLL minus that of cross-entropy", "chosen by a script"):
+        assert words in text
+    assert not watched.page.get_by_role("button", name="Previous").is_visible()
+
+
+def test_on_a_phone_the_overview_scrolls_sideways_in_its_boxes_only(watch: Any, large: Path) -> None:
+    watched = watch(large, viewport={"width": 360, "height": 700})
+    assert watched.page.evaluate("document.documentElement.scrollWidth") <= 360

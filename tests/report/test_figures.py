@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def test_the_words_for_a_setting_are_not_cut() -> None:
 def test_colours_are_variables_of_the_page_and_fonts_are_left_to_it() -> None:
     for svg in (
         line_chart("a", "A", [series()], PLACES, AXIS),
-        reliability_diagram("b", row((9,), (3,)), LOOKS["ce"]),
+        reliability_diagram(row((9,), (3,)), LOOKS["ce"]),
     ):
         assert not re.search(r"#[0-9a-f]{6}", svg)
         assert "font-family" not in svg
@@ -140,16 +141,26 @@ def test_a_logarithmic_axis_is_labelled_in_plain_numbers() -> None:
 
 
 def test_bins_with_few_rows_are_hollow_without_a_dot_and_empty_bins_are_not_drawn() -> None:
-    svg = reliability_diagram("a", row((0, FEW - 1, FEW, 400), (0, 5, 12, 390)), LOOKS["gence"])
-    assert svg.count("fill-opacity: 0.3") == 2
-    assert len(re.findall(r"stroke-dasharray: [^\"]*stroke: var\(--c1\)", svg)) == 1
+    svg = reliability_diagram(row((0, FEW - 1, FEW, 400), (0, 5, 12, 390)), LOOKS["gence"])
+    bars = ET.fromstring(svg).findall("g[@class='bars']/rect")
+    assert [bar.get("class") for bar in bars] == ["few", None, None]
     assert dots(svg) == [(0.625, 0.6), (0.875, 0.975)]
+    # Beneath, a bar a bin that has rows, as high as they are many.
+    below = [float(bar.get("height", "")) for bar in ET.fromstring(svg).findall("rect")]
+    assert below == [pytest.approx(40 * count / 400, abs=0.06) for count in (FEW - 1, FEW, 400)]
+
+
+def test_a_name_in_a_reliability_diagram_is_text() -> None:
+    nasty = dataclasses.replace(row((9,), (3,)), loss=f'{NASTY}" onload="x')
+    root = ET.fromstring(reliability_diagram(nasty, LOOKS["ce"]))
+    assert set(root.attrib) == {"viewBox", "role", "aria-label", "class", "style"}
+    assert f'{NASTY}" onload="x' in root.attrib["aria-label"]
 
 
 def test_the_count_axis_ends_at_the_fullest_bin() -> None:
-    svg = reliability_diagram("a", row((1, 12345), (1, 12000)), LOOKS["ce"])
+    svg = reliability_diagram(row((1, 12345), (1, 12000)), LOOKS["ce"])
     assert "12k" in texts(svg)
-    assert "0" in texts(reliability_diagram("b", row((0, 0), (0, 0)), LOOKS["ce"]))
+    assert "0" in texts(reliability_diagram(row((0, 0), (0, 0)), LOOKS["ce"]))
 
 
 def test_the_ece_is_given_in_percent_with_half_its_interval() -> None:
@@ -176,8 +187,8 @@ def tags(svg: str) -> set[str]:
 
 def dots(svg: str) -> list[tuple[float, float]]:
     """Confidence and accuracy of every dot, read back from its place between the ends of the diagonal."""
-    diagonal = re.search(r'd="M (\S+) (\S+) L (\S+) (\S+)" [^>]*stroke-dasharray: 3,3', svg)
+    diagonal = re.search(r'class="diagonal" d="M(\S+) (\S+)L(\S+) (\S+)"', svg)
     assert diagonal
     left, bottom, right, top = (float(number) for number in diagonal.groups())
-    places = [(float(use.get("x", "")), float(use.get("y", ""))) for use in ET.fromstring(svg).iter("use")]
+    places = [(float(one.get("cx", "")), float(one.get("cy", ""))) for one in ET.fromstring(svg).iter("circle")]
     return [(round((x - left) / (right - left), 3), round((y - bottom) / (top - bottom), 3)) for x, y in places]

@@ -19,13 +19,18 @@ def test_the_spec_is_flattened_and_nothing_of_it_is_lost(build_study: BuildStudy
         "training": {"epochs": 3, "on": {"a": 1}},
         "x": {},
     }
-    assert provenance(build_study(seeds=1, spec=spec)).spec == [
-        ("data", "digits"),
-        ("target", "not given"),
-        ("losses", "ce, focal"),
-        ("training.epochs", "3"),
-        ("training.on.a", "1"),
-        ("x", "{}"),
+    assert provenance(build_study(seeds=1, spec=spec)).specs == [
+        (
+            "Spec",
+            [
+                ("data", "digits"),
+                ("target", "not given"),
+                ("losses", "ce, focal"),
+                ("training.epochs", "3"),
+                ("training.on.a", "1"),
+                ("x", "{}"),
+            ],
+        )
     ]
 
 
@@ -62,16 +67,17 @@ def test_the_run_is_told_by_its_trials_seeds_days_and_hashes(build_study: BuildS
 
 
 def test_a_command_is_shown_as_it_is_typed(build_study: BuildStudy) -> None:
-    assert provenance(build_study(seeds=1)).command == "gence compare digits --out results"
+    assert provenance(build_study(seeds=1)).commands == ["gence compare digits --out results"]
     words = ["gence", "compare", "my data.csv"]
-    assert provenance(build_study(seeds=1, spec={"command": words})).command == "gence compare 'my data.csv'"
-    assert provenance(build_study(seeds=1, spec={"data": "digits"})).command == ""
+    assert provenance(build_study(seeds=1, spec={"command": words})).commands == ["gence compare 'my data.csv'"]
+    assert provenance(build_study(seeds=1, spec={"data": "digits"})).commands == []
 
 
 def test_a_note_is_told_once_and_a_long_list_of_classes_is_cut(build_study: BuildStudy) -> None:
     found = provenance(build_study(notes=("One.", "Two.", "One."), class_names=tuple(f"class {i}" for i in range(45))))
     assert found.notes == ["One.", "Two."]
-    assert (len(found.classes), found.more_classes) == (40, 5)
+    (classes,) = found.classes
+    assert (classes.data, len(classes.names), classes.more) == ("", 40, 5)
 
 
 def test_what_a_loss_warned_of_is_told_once_a_setting(build_study: BuildStudy) -> None:
@@ -91,11 +97,11 @@ def test_records_that_say_nothing_leave_the_tables_empty(build_study: BuildStudy
     full = build_study(seeds=1)
     bare = [record.model_copy(update={"data": {}, "training": {}, "environment": {}}) for record in full.records]
     found = provenance(Study(full.folder, {}, len(bare), tuple(bare)))
-    assert (found.notes, found.classes, found.rows, found.spec, found.training, found.environment) == (
+    assert (found.notes, found.classes, found.rows, found.specs, found.training, found.environment) == (
         [],
         [],
         [],
-        [],
+        [("Spec", [])],
         [],
         [],
     )
@@ -125,4 +131,4 @@ def test_with_several_batch_sizes_a_remark_names_its_own_and_the_rows_are_told_o
     assert found.fits == ["batches of 32, adaptive temperature (ATS): too few rows (1 of 2 trials)"]
     assert found.rows == [("10 labels a class", "80 train, 20 calibration, 360 test")]
     assert dict(found.training)["batch_size"] == "8 | 32"
-    assert dict(found.spec)["training.batch_size"] == "8, 32"
+    assert dict(found.specs[0][1])["training.batch_size"] == "8, 32"

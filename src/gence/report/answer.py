@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gence.bench.records import Answer, Difference, Setting, Summary, SummaryRow
-from gence.report.columns import COLUMN, PERCENT, fixed
-from gence.report.names import BASELINE, combination_label, headline, setting_labels
+from gence.bench.records import Answer, Contrast, Difference, Setting, Study, Summary, SummaryRow
+from gence.report.columns import COLUMN, PERCENT, fixed, p_value
+from gence.report.names import BASELINE, combination_label, counted, headline, listed, loss_label, setting_labels
+from gence.report.standings import (
+    most_common_calibrator,
+    pooled_sentence,
+    power_sentence,
+    ranking_sentence,
+    standing_of,
+    study_sentence,
+    units,
+    winners_sentence,
+)
+
+MANY = 8
+"""With more settings than this, the answer speaks of all of them together."""
 
 _NLL = COLUMN["nll"]
 
@@ -25,25 +38,61 @@ class Verdict:
 def verdicts(summary: Summary) -> list[Verdict]:
     """Put every answer into words."""
     labels = setting_labels(answer.setting for answer in summary.answers)
-    return [_verdict(answer, labels[answer.setting]) for answer in summary.answers]
+    several = len(summary.answers) > 1
+    return [
+        _verdict(one, labels[one.setting], _tested(summary, one) if several else None, several=several)
+        for one in summary.answers
+    ]
 
 
-def _verdict(answer: Answer, setting: str) -> Verdict:
+def _tested(summary: Summary, answer: Answer) -> Contrast | None:
+    """The winner against cross-entropy under the same calibrator, in NLL."""
+    mine = (answer.setting, answer.best.loss, answer.best.calibrator, "nll")
+    found = (one for one in summary.contrasts if (one.setting, one.loss, one.calibrator, one.metric) == mine)
+    return next(found, None)
+
+
+def _verdict(answer: Answer, setting: str, tested: Contrast | None, *, several: bool) -> Verdict:
     best = answer.best
     return Verdict(
         setting=setting,
         winner=headline(best.loss, best.calibrator),
-        sentences=(_against_baseline(answer, setting), _against_next(answer)),
+        sentences=(_against_baseline(answer, setting), _against_next(answer, several=several) + _over_all(tested)),
         line=_line(answer),
     )
 
 
 def answer_lines(summary: Summary) -> tuple[str, ...]:
-    """One line a setting, for a terminal."""
-    return tuple(f"{one.setting}: {one.line}" for one in verdicts(summary))
+    """For a terminal: one line a setting; where there are many, a few about all of them."""
+    if len(summary.answers) > MANY:
+        return overview(summary)
+    return (*(f"{one.setting}: {one.line}" for one in verdicts(summary)), *closing(summary))
 
 
-def small_print(summary: Summary) -> tuple[str, ...]:
+def closing(summary: Summary) -> tuple[str, ...]:
+    """What a few settings show when they are tested together, and what so many seeds could have found."""
+    calibrator = most_common_calibrator(summary) or "none"
+    mine = [one for one in summary.contrasts if (one.metric, one.calibrator) == ("accuracy", calibrator)]
+    together = study_sentence(summary, calibrator) if len(summary.answers) > 1 else ""
+    return tuple(sentence for sentence in (together, power_sentence(mine)) if sentence)
+
+
+def overview(summary: Summary) -> tuple[str, ...]:
+    """What the study says over all its settings, in a few sentences: who wins how often, and what is more than chance.
+
+    Ranks and pooled differences are those in NLL under the calibrator that wins most often.
+    """
+    calibrator = most_common_calibrator(summary) or "none"
+    standing = standing_of(summary, "nll", calibrator)
+    sentences = [winners_sentence(summary), study_sentence(summary, calibrator)]
+    if standing is not None and standing.settings > 1 and len(standing.losses) > 1:
+        sentences += [ranking_sentence(standing), pooled_sentence(standing)]
+    mine = [one for one in summary.contrasts if (one.metric, one.calibrator) == ("accuracy", calibrator)]
+    sentences.append(power_sentence(mine))
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def small_print(summary: Summary, study: Study) -> tuple[str, ...]:
     """What a reader must know to trust the sentences as far as they can be trusted, and no further."""
     differences = [d for answer in summary.answers for d in (*answer.against_baseline, *answer.against_next)]
     compared = sorted({d.comparisons for d in differences if d.excludes_zero is not None})
@@ -55,20 +104,60 @@ def small_print(summary: Summary) -> tuple[str, ...]:
             f"Intervals of differences are 95{PERCENT} Student's t intervals over seeds, paired seed by seed, and "
             f"widened (Bonferroni) for the {number} other {noun} that the winner was compared with."
         )
+        if len(summary.answers) > 1:
+            lines.append(
+                "Each of these intervals is for its own setting and not widened for the number of settings; what is "
+                "called more than chance here is so after Holm's correction over the losses and all settings."
+            )
     if any(d.excludes_zero is None for d in differences):
         lines.append("With one seed no interval can be given: run more seeds before you act on a difference.")
     if differences:
         lines.append(
             "They speak of other seeds on these same rows; another sample of rows could move every number further."
         )
-    lines.append(
-        "Every loss ran at its default settings, untuned; a comparison in which each loss is tuned may end differently."
-    )
+    pooled = [one for standing in summary.standings if standing.settings > 1 for one in standing.pooled]
+    if pooled:
+        lines.append(
+            f"Pooled differences weigh every data set alike; their intervals speak of {_units(summary)}, and tests "
+            "against cross-entropy are corrected for the number of losses (Holm). Wins, ties and losses are counted "
+            "setting by setting: they describe, and claim nothing for the study."
+        )
+    if study.records:
+        lines.append(_how_tuned(study))
     if differences:
         lines.append(
             "The winner was picked on the test rows that it is reported on, so its own numbers flatter it a little."
         )
     return tuple(lines)
+
+
+def _units(summary: Summary) -> str:
+    """What other cases a pooled interval speaks of."""
+    found = {units(one, standing).split()[-1] for standing in summary.standings for one in standing.pooled}
+    return "other data sets like these" if found <= {"set", "sets"} else "other settings on these same data sets"
+
+
+def _how_tuned(study: Study) -> str:
+    """Whether the losses were tuned, with how much, and by what."""
+    losses = list(dict.fromkeys(record.cell.loss for record in study.records))
+    tuned = [record for record in study.records if record.tuning is not None]
+    names = list(dict.fromkeys(record.cell.loss for record in tuned))
+    if not names:
+        given = "the settings that the spec gives it" if any(":" in loss for loss in losses) else "its default settings"
+        return f"Every loss ran at {given}, untuned; a comparison in which each loss is tuned may end differently."
+    tries = sorted({len(record.tuning.tried) for record in tuned if record.tuning})
+    metrics = listed(
+        sorted({COLUMN[record.tuning.metric].heading.removesuffix(" %") for record in tuned if record.tuning})
+    )
+    number = counted(tries[0], "trial") if len(tries) == 1 else f"{tries[0]} to {tries[-1]} trials"
+    how = f"at each setting, by {metrics} on validation rows cut from the training rows"
+    untuned = [loss_label(loss) for loss in losses if loss not in names]
+    if not untuned and len(tuned) == len(study.records):
+        budget = "with the same budget of" if len(tries) == 1 else "with"
+        return f"Every loss was tuned {budget} {number} {how}; what was tried is in tuning.csv."
+    rest = f"{listed(untuned)} ran untuned" if untuned else "some of their trials ran untuned"
+    ours = listed([loss_label(name) for name in names])
+    return f"{ours}: tuned with {number} {how}; {rest}, so this is no fair comparison."
 
 
 def row_of(rows: Sequence[SummaryRow], combination: tuple[str, str], setting: Setting) -> SummaryRow | None:
@@ -108,7 +197,7 @@ def _against_baseline(answer: Answer, setting: str) -> str:
     )
 
 
-def _against_next(answer: Answer) -> str:
+def _against_next(answer: Answer, *, several: bool) -> str:
     difference = nll_difference(answer.against_next)
     if difference is None:
         if any(row.setting == answer.setting and row.loss != answer.best.loss for row in answer.rows):
@@ -127,7 +216,20 @@ def _against_next(answer: Answer) -> str:
     if not difference.excludes_zero:
         seeds = f"these {_seeds(estimate.seeds)} do not show"
         return f"{start}the interval includes zero: {seeds} a difference between the two losses."
+    if several:
+        return f"{start}the interval excludes zero, looked at by itself; of many settings some do so by luck."
     return f"{start}the interval excludes zero: between these two it is more than chance among seeds."
+
+
+def _over_all(tested: Contrast | None) -> str:
+    """What the winner's loss has over cross-entropy once every other setting is tested with it; may be empty."""
+    if tested is None or tested.p_study is None:
+        return ""
+    verb = "is more than chance" if tested.p_study <= 0.05 else "is not shown to be more than chance"
+    return (
+        f" Under the same calibrator, its difference to cross-entropy {verb} when all settings are tested together "
+        f"(p {p_value(tested.p_study)} after Holm)."
+    )
 
 
 def _line(answer: Answer) -> str:

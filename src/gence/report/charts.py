@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gence.bench.records import Answer, Estimate, Setting, Summary, SummaryRow
 from gence.report.answer import nll_difference, row_of
 from gence.report.columns import COLUMN
-from gence.report.figures import Axis, Places, Series, axis_for, bar_chart, difference_chart, dot_chart, line_chart
-from gence.report.names import BASELINE, Look, Varied, calibrator_label, combination_label, loss_label
+from gence.report.figures import (
+    Axis,
+    Places,
+    Series,
+    axis_for,
+    bar_chart,
+    difference_chart,
+    dot_chart,
+    line_chart,
+    line_drawing,
+)
+from gence.report.names import (
+    BASELINE,
+    Family,
+    Look,
+    Varied,
+    calibrator_label,
+    combination_label,
+    family,
+    family_labels,
+    loss_label,
+    place_labels,
+    varied,
+)
 from gence.report.reliability import ece_text, reliability_diagram, shown_calibrators
+from gence.report.svg import Drawing
 
 CALIBRATOR_MARKERS = ("o", "o", "s", "^", "D", "v", "P", "X")
 
@@ -43,6 +66,17 @@ class ReliabilityRow:
     diagrams: tuple[Chart | None, ...]
 
 
+def families(grid: Grid) -> dict[Family, Grid]:
+    """The grid of every family of settings."""
+    found: dict[Family, list[Setting]] = {}
+    for setting in grid.settings:
+        found.setdefault(family(setting), []).append(setting)
+    return {
+        one: replace(grid, settings=tuple(settings), varied=varied(settings), setting_labels=place_labels(settings))
+        for one, settings in found.items()
+    }
+
+
 def comparison_charts(summary: Summary, grid: Grid) -> list[Chart]:
     """Accuracy, then NLL: lines over the settings, or dots at a single one; lines over batch sizes show ECE as well."""
     first = ("none" if "none" in grid.calibrators else grid.calibrators[0],)
@@ -57,23 +91,23 @@ def comparison_charts(summary: Summary, grid: Grid) -> list[Chart]:
 
 def calibrator_legend(grid: Grid) -> list[tuple[str, str, bool]]:
     """Label, marker and whether it is hollow, for each calibrator of the dot chart."""
-    return [(calibrator_label(name), _marker(i), i == 0) for i, name in enumerate(grid.calibrators)]
+    return [(calibrator_label(name), marker_of(i), i == 0) for i, name in enumerate(grid.calibrators)]
 
 
-def reliability_rows(summary: Summary, grid: Grid) -> list[ReliabilityRow]:
-    """The diagrams at the last setting, the loss with the lowest NLL first."""
-    setting = grid.settings[-1]
-    here = [row for row in summary.rows if row.setting == setting]
+def reliability_rows(rows: Sequence[SummaryRow], grid: Grid) -> list[ReliabilityRow]:
+    """The diagrams of the rows of one setting, in their order, the loss with the lowest NLL first."""
     calibrators = shown_calibrators(grid.calibrators)
-    rows: list[ReliabilityRow] = []
-    for loss in dict.fromkeys(row.loss for row in here):
-        found = [row_of(here, (loss, name), setting) for name in calibrators]
-        diagrams = [
-            row and Chart(ece_text(row), reliability_diagram(f"rel{len(rows)}x{j}", row, grid.looks[loss]))
-            for j, row in enumerate(found)
-        ]
-        rows.append(ReliabilityRow(loss, tuple(diagrams)))
-    return rows
+    by_name = {(row.loss, row.calibrator): row for row in rows}
+    return [
+        ReliabilityRow(
+            loss,
+            tuple(
+                row and Chart(ece_text(row), reliability_diagram(row, grid.looks[loss]))
+                for row in (by_name.get((loss, name)) for name in calibrators)
+            ),
+        )
+        for loss in dict.fromkeys(row.loss for row in rows)
+    ]
 
 
 def cost_chart(summary: Summary, grid: Grid) -> Chart:
@@ -120,6 +154,34 @@ def contenders(answer: Answer) -> list[tuple[str, str, SummaryRow]]:
     return [(role, combination_label(*pair), row) for pair, role in roles.items() if (row := rows[pair]) is not None]
 
 
+def efficiency_charts(summary: Summary, grid: Grid, metric: str, calibrator: str) -> list[tuple[str, Drawing]]:
+    """A metric against labels a class, a drawing for each family with several budgets, by its name."""
+    return [
+        (name, line_drawing(label, lines, places, axis, bands=True))
+        for name, label, lines, places, axis in efficiency(summary, grid, metric, calibrator)
+    ]
+
+
+def efficiency(
+    summary: Summary, grid: Grid, metric: str, calibrator: str
+) -> list[tuple[str, str, list[Series], Places, Axis]]:
+    """What the curves of a metric against labels a class are drawn from, for each family with several budgets."""
+    names = family_labels(grid.settings)
+    found: list[tuple[str, str, list[Series], Places, Axis]] = []
+    for one, part in families(grid).items():
+        lines = _series(summary, part, calibrator, COLUMN[metric].estimate)
+        estimates = [value for line in lines for value in line.values if value is not None]
+        if len({setting.labels_per_class for setting in part.settings}) < 2 or not estimates:
+            continue
+        places, column = _places(part), COLUMN[metric]
+        label = (
+            f"{column.heading} on {names[one]}, {calibrator_label(calibrator)}, against {places.title}, a line a loss."
+        )
+        axis = axis_for(column.heading, estimates, factor=column.factor, may_log=column.factor == 1)
+        found.append((names[one], label, lines, places, axis))
+    return found
+
+
 @dataclass(frozen=True)
 class _Measure:
     """One measured column as its charts show it: under which calibrators, and on what axis."""
@@ -142,7 +204,8 @@ def _lines(summary: Summary, grid: Grid, measure: _Measure) -> list[Chart]:
     for i, (name, lines) in enumerate(zip(measure.calibrators, series, strict=True)):
         title = f"{measure.words}, {calibrator_label(name)}"
         label = f"{title}, against {places.title}, a line a loss."
-        charts.append(Chart(title, line_chart(f"{measure.key}{i}", label, lines, places, axis)))
+        bands = grid.varied == "labels"
+        charts.append(Chart(title, line_chart(f"{measure.key}{i}", label, lines, places, axis, bands=bands)))
     return charts
 
 
@@ -158,7 +221,7 @@ def _dots(summary: Summary, grid: Grid, measure: _Measure) -> list[Chart]:
     ]
     alone = len(measure.calibrators) == 1
     title = f"{measure.words}, {calibrator_label(measure.calibrators[0]) if alone else 'every calibrator'}"
-    markers = [_marker(i) for i in range(len(measure.calibrators))]
+    markers = [marker_of(i) for i in range(len(measure.calibrators))]
     return [Chart(title, dot_chart(measure.key, title, together, axis, markers))]
 
 
@@ -195,5 +258,6 @@ def _axis(measure: _Measure, series: Sequence[Series]) -> Axis | None:
     return axis_for(measure.axis, estimates, factor=factor, may_log=measure.may_log) if estimates else None
 
 
-def _marker(number: int) -> str:
+def marker_of(number: int) -> str:
+    """The mark of a calibrator by its number in the study."""
     return CALIBRATOR_MARKERS[number % len(CALIBRATOR_MARKERS)]

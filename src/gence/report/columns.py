@@ -31,7 +31,15 @@ COLUMNS = (
     Column(
         "accuracy",
         "Accuracy %",
-        "Share of test rows whose most probable class is the right one. Higher is better; all others: lower is better.",
+        "Share of test rows whose most probable class is the right one. Accuracies are better high, all others low.",
+        factor=100,
+        decimals=2,
+        higher_is_better=True,
+    ),
+    Column(
+        "balanced_accuracy",
+        "Balanced accuracy %",
+        "Accuracy of every class by itself, averaged over the classes: rare classes count as much as common ones.",
         factor=100,
         decimals=2,
         higher_is_better=True,
@@ -99,8 +107,43 @@ def fixed(value: float, decimals: int) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "\u2212")
 
 
+def change(value: float, column: Column, decimals: int | None = None) -> str:
+    r"""A difference as shown, always with its sign, without its unit.
+
+    >>> ascii(change(0.0123, COLUMN["accuracy"])), ascii(change(-0.5, COLUMN["nll"], 2))
+    ("'+1.23'", "'\\u22120.50'")
+    """
+    text = fixed(value * column.factor, column.decimals if decimals is None else decimals)
+    return f"+{text}" if value > 0 and float(text.replace("\u2212", "-")) != 0 else text
+
+
+def unit(column: Column) -> str:
+    """What follows a difference: points of a percentage, or nothing."""
+    return " points" if column.factor == 100 else ""
+
+
+def p_value(p: float | None) -> str:
+    r"""A p value as it is shown; a dash where there is none.
+
+    >>> p_value(0.0123), p_value(0.00001), p_value(0.5), ascii(p_value(None))
+    ('0.012', '< 0.001', '0.50', "'\\u2013'")
+    """
+    if p is None:
+        return "\u2013"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
 def spread(estimate: Estimate, column: Column) -> str:
     """Half the width of the interval, as in "± 0.31"; empty when there is no interval."""
     if estimate.low is None or estimate.high is None:
         return ""
     return column.text((estimate.high - estimate.low) / 2)
+
+
+def within(estimate: Estimate, column: Column) -> str:
+    """A difference with its interval, as in "+0.8 points (95 % interval 0.2 to 1.4)"."""
+    text = f"{change(estimate.mean, column)}{unit(column)}"
+    if estimate.low is None or estimate.high is None:
+        return f"{text} (no interval)"
+    low, high = (change(end, column) for end in (estimate.low, estimate.high))
+    return f"{text} (95{PERCENT} interval {low} to {high})"

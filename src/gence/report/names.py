@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,8 +75,15 @@ class Look:
 
 
 def loss_label(name: str) -> str:
-    """The words for a loss; a name outside the catalogue is shown as it is."""
-    return _LOSSES.get(name, name)
+    """The words for a loss and the knobs given with it; a name outside the catalogue is shown as it is.
+
+    >>> loss_label("focal"), loss_label("focal:gamma=1.0"), loss_label("mine:a=1")
+    ('focal', 'focal, gamma 1', 'mine:a=1')
+    """
+    base, *knobs = name.split(":")
+    if base not in _LOSSES or not all("=" in knob for knob in knobs):
+        return name
+    return ", ".join([_LOSSES[base], *(knob.replace("=", " ", 1).removesuffix(".0") for knob in knobs)])
 
 
 def calibrator_label(name: str) -> str:
@@ -99,7 +106,31 @@ def combination_label(loss: str, calibrator: str) -> str:
 def headline(loss: str, calibrator: str) -> str:
     """`combination_label` as it starts a line; only names of ours are given a capital."""
     label = combination_label(loss, calibrator)
-    return label[0].upper() + label[1:] if loss in _LOSSES else label
+    return capital(label) if loss.partition(":")[0] in _LOSSES else label
+
+
+def capital(text: str) -> str:
+    """`text` as it starts a line."""
+    return text[:1].upper() + text[1:]
+
+
+def listed(names: Sequence[object]) -> str:
+    """Names in a sentence.
+
+    >>> listed([]), listed(["a"]), listed(["a", "b", 3])
+    ('', 'a', 'a, b and 3')
+    """
+    texts = [str(name) for name in names]
+    return " and ".join(part for part in (", ".join(texts[:-1]), *texts[-1:]) if part)
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "loss"), counted(3, "loss"), counted(2, "data set")
+    ('1 loss', '3 losses', '2 data sets')
+    """
+    return f"{count:,} {noun if count == 1 else f'{noun}es' if noun.endswith('s') else f'{noun}s'}"
 
 
 def budget_label(budget: Budget) -> str:
@@ -122,7 +153,7 @@ def varied(settings: Iterable[Setting]) -> Varied:
 
 
 def setting_labels(settings: Iterable[Setting]) -> dict[Setting, str]:
-    """The settings of a study in words; a batch size is named only where there are several, a regime if there is one.
+    """The settings of a study in words, which name what they differ in, the labels, and a regime if there is one.
 
     >>> list(setting_labels([Setting(10, 8)]).values())
     ['10 labels a class']
@@ -132,15 +163,53 @@ def setting_labels(settings: Iterable[Setting]) -> dict[Setting, str]:
     'all labels, batches of 32'
     >>> list(setting_labels([Setting("all", 32, "long-tail:10")]).values())
     ['all labels, long-tail:10']
+    >>> list(setting_labels([Setting(10, 8, data="digits"), Setting(10, 8, data="moons")]).values())
+    ['digits, 10 labels a class', 'moons, 10 labels a class']
     """
+    settings = list(settings)
+    data, model = (len({getattr(setting, name) for setting in settings}) > 1 for name in ("data", "model"))
+    places = place_labels(settings)
+    labels: dict[Setting, str] = {}
+    for setting in settings:
+        ours = [setting.data if data else "", setting.model if model else ""]
+        regime = [] if setting.regime == "none" else [setting.regime]
+        labels[setting] = ", ".join(filter(None, [*ours, places[setting], *regime]))
+    return labels
+
+
+def place_labels(settings: Iterable[Setting]) -> dict[Setting, str]:
+    """Labels and batch sizes of settings in words, of both what differs; labels where neither does."""
     settings = list(settings)
     what = varied(settings)
     labels: dict[Setting, str] = {}
     for setting in settings:
         batches = [] if what == "labels" else [f"batches of {setting.batch_size}"]
         budget = [] if what == "batch size" else [budget_label(setting.labels_per_class)]
-        regime = [] if setting.regime == "none" else [setting.regime]
-        labels[setting] = ", ".join([*budget, *batches, *regime])
+        labels[setting] = ", ".join([*budget, *batches])
+    return labels
+
+
+Family = tuple[str, str, str]
+"""Data, regime and model: settings of one family differ in labels and batch sizes only."""
+
+
+def family(setting: Setting) -> Family:
+    """The family of a setting."""
+    return setting.data, setting.regime, setting.model
+
+
+def family_labels(settings: Iterable[Setting]) -> dict[Family, str]:
+    """The families of a study in words, which name what they differ in, and a regime if there is one.
+
+    >>> family_labels([Setting(10, 8, data="digits", model="mlp"), Setting(10, 8, data="moons", model="mlp")])
+    {('digits', 'none', 'mlp'): 'digits', ('moons', 'none', 'mlp'): 'moons'}
+    """
+    families = list(dict.fromkeys(family(setting) for setting in settings))
+    data, _, model = (len({one[i] for one in families}) > 1 for i in range(3))
+    labels: dict[Family, str] = {}
+    for one in families:
+        words = [one[0] if data else "", one[2] if model else "", "" if one[1] == "none" else one[1]]
+        labels[one] = ", ".join(filter(None, words)) or one[0]
     return labels
 
 

@@ -1,10 +1,10 @@
 "use strict";
 (() => {
-  for (const table of document.querySelectorAll("table.results")) {
+  const enhance = (table) => {
     const body = table.tBodies[0];
     const rows = [...body.rows];
     const heads = [...table.tHead.rows[0].cells];
-    const box = table.closest("section").querySelector(".filters");
+    const box = table.closest("section")?.querySelector(".filters");
     const filters = box ? [...box.querySelectorAll("[data-filter]")] : [];
 
     const compare = (a, b) => {
@@ -48,11 +48,12 @@
       select.value = start ? start.value : "";
       select.addEventListener("change", filter);
     }
-    if (box) {
+    if (filters.length) {
       box.hidden = false;
       filter();
     }
-  }
+  };
+  document.querySelectorAll("table.results").forEach(enhance);
 
   const buttons = [...document.querySelectorAll("[data-show]")];
   const fade = () => {
@@ -70,10 +71,50 @@
   }
   fade();
 
+  // Only what is chosen is drawn. The rest waits as text, since elements cost time to make even inside a template.
+  const made = (source) => {
+    const template = document.createElement("template");
+    template.innerHTML = source.textContent;
+    return template.content;
+  };
+  const choosers = {};
+  for (const box of document.querySelectorAll("[data-chooser]")) {
+    const name = box.dataset.chooser;
+    const host = document.querySelector(`[data-host="${name}"]`);
+    const parts = [...box.querySelectorAll("[data-part]")];
+    const waiting = [...document.querySelectorAll(`script[data-for="${name}"]`)];
+    const first = [...host.childNodes];
+    const fits = (element) => parts.every((part) => element.dataset[part.dataset.part] === part.value);
+    const show = () => {
+      const chosen = waiting.find(fits);
+      host.replaceChildren(...(chosen ? [made(chosen)] : fits(host) ? first : []));
+      if (chosen) host.querySelectorAll("table.results").forEach(enhance);
+      fade();
+    };
+    for (const part of parts) part.addEventListener("change", show);
+    for (const button of box.querySelectorAll("[data-step]")) {
+      button.addEventListener("click", () => {
+        const [select] = parts;
+        const at = select.selectedIndex + Number(button.dataset.step);
+        select.selectedIndex = (at + select.options.length) % select.options.length;
+        show();
+      });
+    }
+    box.hidden = false;
+    if (!first.some((node) => node.nodeType === Node.ELEMENT_NODE)) show();
+    choosers[name] = { parts, show };
+  }
+
   const open = () => document.querySelectorAll("details").forEach((part) => (part.open = true));
   window.addEventListener("beforeprint", open);
   // A link to a closed part would lead to nothing that can be seen.
   const reveal = () => {
+    const setting = /^#setting-(\d+)$/.exec(location.hash);
+    if (setting && choosers.setting) {
+      choosers.setting.parts[0].value = setting[1];
+      choosers.setting.show();
+      document.getElementById("details").scrollIntoView();
+    }
     const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
     if (target instanceof HTMLDetailsElement) target.open = true;
   };

@@ -10,12 +10,31 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from gence.bench.records import Setting, Study, TrialRecord
-from gence.report.names import budget_label, calibrator_label, loss_label, setting_labels
+from gence.report.names import (
+    budget_label,
+    calibrator_label,
+    counted,
+    family,
+    family_labels,
+    loss_label,
+    setting_labels,
+)
 
 Pairs = list[tuple[str, str]]
 """A table of two columns: a name and its value."""
 
 _SHOWN_CLASSES = 40
+_SHOWN_LINES = 30
+_SHOWN_VALUES = 12
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a data set by name, and how many more there are; `data` is empty where there is one set only."""
+
+    data: str
+    names: list[str]
+    more: int
 
 
 @dataclass(frozen=True)
@@ -24,34 +43,56 @@ class Provenance:
 
     notes: list[str]
     fits: list[str]
-    classes: list[str]
-    more_classes: int
+    classes: list[Classes]
     rows: Pairs
-    spec: Pairs
+    specs: list[tuple[str, Pairs]]
     training: Pairs
     environment: Pairs
     run: Pairs
-    command: str
+    commands: list[str]
 
 
 def provenance(study: Study) -> Provenance:
     """Gather it. Where trials differ in a value, all its values are shown."""
     records = study.records
-    classes = [str(name) for name in items(first_data(study).get("class_names"))]
+    specs = _specs(study.spec)
     return Provenance(
-        notes=_notes(records),
-        fits=_fits(records),
-        classes=classes[:_SHOWN_CLASSES],
-        more_classes=max(len(classes) - _SHOWN_CLASSES, 0),
+        notes=_some(_notes(records)),
+        fits=_some(_fits(records)),
+        classes=_classes(records),
         rows=_by_budget(records),
-        spec=_flat(study.spec),
+        specs=[(f"Spec of {folder}" if folder else "Spec", _flat(spec)) for folder, spec in specs],
         training=_distinct(
             {key: value for key, value in record.training.items() if key != "cautions"} for record in records
         ),
         environment=_distinct(record.environment for record in records),
         run=_run(study),
-        command=_command(study.spec.get("command")),
+        commands=[command for _, spec in specs if (command := _command(spec.get("command")))],
     )
+
+
+def _specs(spec: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The spec, or those of the studies that were joined with their folders."""
+    joined = [_mapping(one) for one in items(spec.get("joined"))]
+    found = [(str(one.get("folder", "")), _mapping(one.get("spec"))) for one in joined if one]
+    return [(folder, inner) for folder, inner in found if inner is not None] or [("", spec)]
+
+
+def _classes(records: Sequence[TrialRecord]) -> list[Classes]:
+    sets = {record.cell.data: record.data for record in reversed(records)}
+    found: list[Classes] = []
+    for name in dict.fromkeys(record.cell.data for record in records):
+        classes = [str(one) for one in items(sets[name].get("class_names"))]
+        if classes:
+            shown = name if len(sets) > 1 else ""
+            found.append(Classes(shown, classes[:_SHOWN_CLASSES], max(len(classes) - _SHOWN_CLASSES, 0)))
+    return found
+
+
+def _some(lines: list[str]) -> list[str]:
+    """As many lines as somebody will read, and how many more there are."""
+    more = len(lines) - _SHOWN_LINES
+    return lines if more <= 0 else [*lines[:_SHOWN_LINES], f"and {counted(more, 'more remark')} like these"]
 
 
 def _notes(records: Sequence[TrialRecord]) -> list[str]:
@@ -109,21 +150,26 @@ def _run(study: Study) -> Pairs:
     records = study.records
     pairs = [
         ("trials finished", f"{len(records)} of {study.expected}"),
+        ("trials failed", str(len(study.failures)) if study.failures else ""),
         ("seeds", ", ".join(str(seed) for seed in seeds(study))),
         ("finished", _range(record.finished_at for record in records)),
-        ("spec hash", ", ".join(dict.fromkeys(record.spec_hash for record in records))),
-        ("data fingerprint", ", ".join(dict.fromkeys(str(record.data.get("fingerprint", "")) for record in records))),
+        ("spec hash", _either(list(dict.fromkeys(record.spec_hash for record in records)))),
+        ("data fingerprint", _either(list(dict.fromkeys(str(r.data.get("fingerprint", "")) for r in records)))),
     ]
     return [(name, value) for name, value in pairs if value]
 
 
 def _by_budget(records: Iterable[TrialRecord]) -> Pairs:
+    records = list(records)
+    families = family_labels(record.cell.setting for record in records)
     counts: dict[str, dict[str, None]] = {}
     for record in records:
         rows, wrong = (_mapping(record.data.get(key)) for key in ("rows", "wrong_labels"))
         if rows:
             text = ", ".join(_rows(value, part, (wrong or {}).get(part)) for part, value in rows.items() if value)
-            counts.setdefault(budget_label(record.cell.labels_per_class), {})[text] = None
+            words = [families[family(record.cell.setting)]] if len(families) > 1 else []
+            name = ", ".join([*words, budget_label(record.cell.labels_per_class)])
+            counts.setdefault(name, {})[text] = None
     return [(budget, " or ".join(texts)) for budget, texts in counts.items()]
 
 
@@ -136,7 +182,12 @@ def _distinct(mappings: Iterable[Mapping[str, Any]]) -> Pairs:
     for mapping in mappings:
         for key, value in _flat(mapping):
             values.setdefault(key, {})[value] = None
-    return [(key, " | ".join(texts)) for key, texts in values.items()]
+    return [(key, _either(list(texts))) for key, texts in values.items()]
+
+
+def _either(texts: list[str]) -> str:
+    more = len(texts) - _SHOWN_VALUES
+    return " | ".join(texts if more <= 0 else [*texts[:_SHOWN_VALUES], f"and {more} more"])
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Pairs:

@@ -1,24 +1,25 @@
-"""Reliability diagrams: what the probabilities promised against what came true, and how many rows promised it."""
+"""Reliability diagrams: what the probabilities promised against what came true, and how many rows promised it.
 
-# matplotlib's stubs leave `**kwargs` without a type.
-# pyright: reportUnknownMemberType=false
+A large study has hundreds, so they are written as SVG at once and not drawn by matplotlib.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from xml.sax.saxutils import quoteattr
 
 from gence.bench.records import SummaryRow
 from gence.report.columns import COLUMN, PERCENT, spread
 from gence.report.names import Look, calibrator_label, loss_label
-from gence.report.svg import MUTED, PALETTE, bare, draw
 
 FEW = 20
 """Bins with fewer rows than this are drawn hollow: their accuracy is mostly chance."""
 
 _SHOWN = ("none", "temperature", "ats")
+
+_LEFT, _WIDTH = 33.0, 160.0
+_TOP, _HEIGHT = 6.0, 127.0
+_BASE, _LOW = 185.0, 40.0
 
 
 def shown_calibrators(calibrators: Sequence[str]) -> list[str]:
@@ -35,46 +36,56 @@ def ece_text(row: SummaryRow) -> str:
     return f"ECE {COLUMN['ece'].text(estimate.mean)}{f' ± {half}' if half else ''}{PERCENT}"
 
 
-def reliability_diagram(name: str, row: SummaryRow, look: Look) -> str:
+def reliability_diagram(row: SummaryRow, look: Look) -> str:
     """Accuracy by confidence with the diagonal, and the count of rows beneath, as an SVG element."""
-
-    def paint(figure: Figure) -> None:
-        top = figure.add_axes((0.165, 0.40, 0.80, 0.58))
-        bottom = figure.add_axes((0.165, 0.155, 0.80, 0.18))
-        sums, colour = row.reliability, PALETTE[look.colour]
-        counts, width = sums.counts, 1 / max(len(sums.counts), 1)
-        middles = [(i + 0.5) * width for i in range(len(counts))]
-        accuracy = [right / max(count, 1) for right, count in zip(sums.correct_counts, counts, strict=True)]
-        bare(top, grid="y")
-        bare(bottom, grid="y")
-        top.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-        many = [i for i, count in enumerate(counts) if count >= FEW]
-        few = [i for i, count in enumerate(counts) if 0 < count < FEW]
-        solid: dict[str, Any] = {"facecolor": (colour, 0.3), "linewidth": 0}
-        hollow: dict[str, Any] = {"facecolor": "none", "edgecolor": colour, "linewidth": 0.7, "linestyle": (0, (2, 2))}
-        for chosen, style in ((many, solid), (few, hollow)):
-            top.bar([middles[i] for i in chosen], [accuracy[i] for i in chosen], width=width * 0.86, **style)
-        promised = [sums.confidence_sums[i] / counts[i] for i in many]
-        top.plot(promised, [accuracy[i] for i in many], linestyle="none", marker="o", markersize=3.4, color=colour)
-        bottom.bar(middles, counts, width=width * 0.86, facecolor=colour, linewidth=0)
-        top.set_ylim(0, 1.02)
-        for axes in (top, bottom):
-            axes.set_xlim(0, 1)
-            axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-        top.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
-        top.xaxis.set_major_formatter(NullFormatter())
-        tallest = max(counts, default=0)
-        bottom.set_ylim(0, max(tallest, 1))
-        bottom.set_yticks([0, tallest], ["0", short_count(tallest)])
-        top.set_ylabel("accuracy", fontsize=9, color=MUTED, labelpad=2)
-        bottom.set_ylabel("rows", fontsize=9, color=MUTED, labelpad=2)
-        bottom.set_xlabel("confidence", fontsize=9, color=MUTED, labelpad=1)
-
+    sums = row.reliability
+    counts, width = sums.counts, _WIDTH / max(len(sums.counts), 1)
+    tallest = max(counts, default=0)
+    bars, dots, below = [], [], []
+    for i, (count, right) in enumerate(zip(counts, sums.correct_counts, strict=True)):
+        if not count:
+            continue
+        left, bar = _LEFT + (i + 0.07) * width, 0.86 * width
+        high = _HEIGHT * right / count / 1.02
+        few = ' class="few"' if count < FEW else ""
+        bars.append(
+            f'<rect{few} x="{left:.1f}" y="{_TOP + _HEIGHT - high:.1f}" width="{bar:.1f}" height="{high:.1f}"/>'
+        )
+        if count >= FEW:
+            promised = _LEFT + _WIDTH * sums.confidence_sums[i] / count
+            dots.append(f'<circle cx="{promised:.1f}" cy="{_TOP + _HEIGHT - high:.1f}" r="1.8"/>')
+        high = _LOW * count / tallest
+        below.append(f'<rect x="{left:.1f}" y="{_BASE - high:.1f}" width="{bar:.1f}" height="{high:.1f}"/>')
     label = (
         f"Reliability diagram of {loss_label(row.loss)}, {calibrator_label(row.calibrator)}: "
-        f"{ece_text(row)}, {sum(row.reliability.counts)} test rows."
+        f"{ece_text(row)}, {sum(counts)} test rows."
     )
-    return draw(name, label, (200.0, 220.0), paint)
+    return (
+        f'<svg viewBox="0 0 200 220" role="img" aria-label={quoteattr(label)} class="reliability" '
+        f'style="--w:200px;color:var(--c{look.colour})">{_frame(tallest)}'
+        f'<g class="bars">{"".join(bars)}</g>{"".join(dots)}{"".join(below)}</svg>'
+    )
+
+
+def _frame(tallest: int) -> str:
+    """Grid, diagonal, and what stands along the axes."""
+    top = _TOP + _HEIGHT * (1 - 1 / 1.02)
+    lines: list[str] = []
+    texts: list[str] = []
+    for share, words in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
+        x, y = _LEFT + share * _WIDTH, _TOP + _HEIGHT * (1 - share / 1.02)
+        lines.append(f"M{_LEFT:g} {y:.1f}H{_LEFT + _WIDTH:g}")
+        texts.append(f'<text x="{_LEFT - 4:g}" y="{y + 3.5:.1f}" text-anchor="end">{words}</text>')
+        texts.append(f'<text x="{x:g}" y="{_BASE + 13:g}" text-anchor="middle">{words}</text>')
+    lines.append(f"M{_LEFT:g} {_BASE - _LOW:g}H{_LEFT + _WIDTH:g}M{_LEFT:g} {_BASE:g}H{_LEFT + _WIDTH:g}")
+    texts.append(f'<text x="{_LEFT - 4:g}" y="{_BASE - _LOW + 3.5:g}" text-anchor="end">{short_count(tallest)}</text>')
+    names = (
+        f'<text class="axis" transform="translate(9 {_TOP + _HEIGHT / 2:g}) rotate(-90)">accuracy</text>'
+        f'<text class="axis" transform="translate(9 {_BASE - _LOW / 2:g}) rotate(-90)">rows</text>'
+        f'<text class="axis" x="{_LEFT + _WIDTH / 2:g}" y="{_BASE + 27:g}">confidence</text>'
+    )
+    diagonal = f'<path class="diagonal" d="M{_LEFT:g} {_TOP + _HEIGHT:g}L{_LEFT + _WIDTH:g} {top:.1f}"/>'
+    return f'<path class="grid" d="{"".join(lines)}"/>{diagonal}{"".join(texts)}{names}'
 
 
 def short_count(count: int) -> str:

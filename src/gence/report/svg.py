@@ -7,6 +7,8 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -14,6 +16,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gence._files import write_atomically
 from gence.report.names import COLOURS
 
 # Figures are drawn in these colours, and each is then replaced by a variable of the page, so that the same figure
@@ -52,6 +55,34 @@ _RC: dict[Any, Any] = {
     "text.color": INK,
     "text.usetex": False,
 }
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure before it is drawn: what a screen reader says of it, its size, and what paints it."""
+
+    label: str
+    size: tuple[float, float]
+    paint: Callable[[Figure], None]
+
+    def inline(self, name: str) -> str:
+        """As an element of a page; `name` is unique on it."""
+        return draw(name, self.label, self.size, self.paint)
+
+    def save(self, stem: Path) -> tuple[Path, Path]:
+        """As files of their own, `stem`.pdf and `stem`.svg, in the colours of the light page; the same each time."""
+        paths = stem.with_name(f"{stem.name}.pdf"), stem.with_name(f"{stem.name}.svg")
+        # A file of its own cannot rely on the fonts of whoever opens it.
+        settings = style.context([_RC, {"svg.hashsalt": "gence", "svg.fonttype": "path"}], after_reset=True)
+        with settings, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure = Figure(figsize=(self.size[0] / 72, self.size[1] / 72), facecolor="white")
+            self.paint(figure)
+            for path, undated in zip(paths, ({"CreationDate": None}, {"Date": None}), strict=True):
+                stream = io.BytesIO()
+                figure.savefig(stream, format=path.suffix[1:], metadata=undated)
+                write_atomically(path, stream.getvalue())
+        return paths
 
 
 def draw(name: str, label: str, size: tuple[float, float], paint: Callable[[Figure], None]) -> str:

@@ -1,20 +1,13 @@
-"""The numbers as tables: results.csv, a row a trial and calibrator, and the rows of the page's table."""
+"""The rows of the page's table of results."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from gence._files import write_atomically
-from gence.bench.records import METRICS, Setting, Study, Summary, SummaryRow
+from gence.bench.records import Setting, SummaryRow
 from gence.report.columns import COLUMNS, Column, spread
 from gence.report.names import calibrator_label, loss_label
-
-_PLACE = ("data", "regime", "model", "loss", "calibrator", "labels_per_class", "batch_size", "seed")
-CSV_COLUMNS = (*_PLACE, *METRICS, "seconds")
 
 
 @dataclass(frozen=True)
@@ -41,36 +34,14 @@ class TableRow:
     cells: tuple[TableCell, ...]
 
 
-def write_csv(study: Study, out: Path) -> Path:
-    """Write `out/results.csv`: every number of every finished trial, one row a trial and calibrator.
-
-    Args:
-        study: The study whose records are written.
-        out: The folder; it is made if it is not there.
-
-    Returns:
-        The file. It replaces an older one whole or not at all.
-    """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for record in study.records:
-        cell = record.cell
-        for calibrator, result in record.results.items():
-            place = {**cell.model_dump(), "calibrator": calibrator}
-            # The csv module writes floats with repr, so no digit is lost.
-            numbers = [result.metrics[metric] for metric in METRICS]
-            writer.writerow([*(place[key] for key in _PLACE), *numbers, record.seconds.get("train", "")])
-    path = out / "results.csv"
-    write_atomically(path, buffer.getvalue().encode())
-    return path
-
-
 def table_rows(
-    summary: Summary, losses: Sequence[str], calibrators: Sequence[str], settings: Sequence[Setting]
+    rows: Sequence[SummaryRow], losses: Sequence[str], calibrators: Sequence[str], settings: Sequence[Setting]
 ) -> list[TableRow]:
-    """The rows of the page's table, in the order of the summary."""
-    best = {(setting, column.key): _best(summary.rows, setting, column) for setting in settings for column in COLUMNS}
+    """The rows of the page's table, in the given order."""
+    at: dict[Setting, list[SummaryRow]] = {}
+    for row in rows:
+        at.setdefault(row.setting, []).append(row)
+    best = {setting: [_best(here, column) for column in COLUMNS] for setting, here in at.items()}
     return [
         TableRow(
             loss=loss_label(row.loss),
@@ -80,14 +51,14 @@ def table_rows(
             calibrator_number=calibrators.index(row.calibrator),
             setting_number=settings.index(row.setting),
             loss_name=row.loss,
-            cells=tuple(_cell(row, column, best[row.setting, column.key]) for column in COLUMNS),
+            cells=tuple(_cell(row, column, lead) for column, lead in zip(COLUMNS, best[row.setting], strict=True)),
         )
-        for row in summary.rows
+        for row in rows
     ]
 
 
-def _best(rows: Sequence[SummaryRow], setting: Setting, column: Column) -> str | None:
-    estimates = [column.estimate(row) for row in rows if row.setting == setting]
+def _best(rows: Sequence[SummaryRow], column: Column) -> str | None:
+    estimates = [column.estimate(row) for row in rows]
     means = [estimate.mean for estimate in estimates if estimate is not None]
     if not means:
         return None
