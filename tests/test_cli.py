@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -21,7 +22,8 @@ def test_compare_leaves_a_page_a_table_and_a_record_a_trial_and_prints_the_answe
     status, out, _ = run("compare", "digits", "--losses", "ce,gence", *QUICK)
     assert status == 0
     folder = tmp_path / "gence-digits"
-    assert {path.name for path in folder.iterdir()} == {"report.html", "results.csv", "study.json", "trials"}
+    left = {path.name for path in folder.iterdir()} - {"study.lock"}
+    assert left == {"report.html", "results.csv", "study.json", "trials"}
     assert len(list((folder / "trials").glob("*.json"))) == 2
     assert out.startswith("4 labels a class: ")
     assert "report: gence-digits/report.html" in out
@@ -31,8 +33,8 @@ def test_compare_leaves_a_page_a_table_and_a_record_a_trial_and_prints_the_answe
         (loss, calibrator) for loss in ("ce", "gence") for calibrator in ("none", "temperature", "ats")
     ]
     assert ",".join(rows[0]) == (
-        "data,regime,model,loss,calibrator,labels_per_class,batch_size,seed,accuracy,nll,brier,ece,ece_mass,classwise_ece,"
-        "smooth_ece,aurc,seconds"
+        "data,regime,model,loss,calibrator,labels_per_class,batch_size,seed,accuracy,balanced_accuracy,nll,brier,ece,"
+        "ece_mass,classwise_ece,smooth_ece,aurc,seconds"
     )
     assert "gence compare digits --losses ce,gence" in (folder / "report.html").read_text()
 
@@ -57,7 +59,8 @@ def test_a_trial_that_fails_is_named_with_its_batch_size_where_there_are_several
     broken("focal")
     status, out, errors = run("compare", "digits", "--losses", "focal", "--model", "mlp", "--batch-size", sizes, *QUICK)
     assert (status, out) == (1, "")
-    assert f"gence: the trial focal, 4 labels a class{named}, seed 0 failed: FloatingPointError" in errors
+    assert f"gence: the trial focal, 4 labels a class{named}, seed 0 failed (diverged): FloatingPointError" in errors
+    assert "gence: the same command with --retry-failed tries them again" in errors
 
 
 def test_a_trial_that_fails_with_all_labels_is_named_so(run: Run, broken: Callable[[str], None]) -> None:
@@ -108,6 +111,107 @@ def test_a_folder_of_images_and_an_npz_are_compared(run: Run, tmp_path: Path) ->
         assert status == 0, errors
 
 
+def test_data_models_and_knobs_are_lists_and_the_failed_trial_names_its_place(
+    run: Run, tmp_path: Path, broken: Callable[[str], None]
+) -> None:
+    broken("focal")
+    flags = ("--model", "mlp", "--regime", "none,label-noise:0.5", "--losses", "focal", *QUICK, "--out", "d")
+    status, out, errors = run("compare", "digits,breast_cancer", *flags)
+    assert (status, out) == (1, "")
+    for place in (
+        "focal, digits, none, 4 labels",
+        "focal, breast_cancer, label-noise:0.5, 4 labels",
+    ):
+        assert f"gence: the trial {place} a class, seed 0 failed (diverged)" in errors
+    assert len(list((tmp_path / "d/failures").glob("*.json"))) == 4
+
+
+def test_of_many_failures_five_are_printed_and_only_retrying_runs_them_again(
+    run: Run, tmp_path: Path, broken: Callable[[str], None]
+) -> None:
+    broken("focal")
+    flags = ("--losses", "focal", "--model", "mlp", "--labels-per-class", "4", "--seeds", "7", "--epochs", "1")
+    for extra, attempts in (((), 1), ((), 1), (("--retry-failed",), 2)):
+        status, _, errors = run("compare", "digits", *flags, "--workers", "1", "--out", "d", *extra)
+        assert status == 1
+        assert errors.count("failed (diverged): FloatingPointError") == 5
+        assert "gence: and 2 more\n" in errors
+        records = [json.loads(path.read_text()) for path in (tmp_path / "d/failures").glob("*.json")]
+        assert [record["attempts"] for record in records] == [attempts] * 7
+
+
+def test_a_study_that_is_stopped_says_how_many_trials_are_left_and_how_to_go_on(run: Run) -> None:
+    status, out, errors = run("compare", "digits", "--losses", "ce", "--model", "mlp", *QUICK, "--stop-after", "1e-9")
+    assert (status, out) == (0, "")
+    assert "Stopped. 1 of 1 trials are left; go on with:\n  gence compare digits --losses ce" in errors
+
+
+def test_a_dry_run_prints_the_grid_and_its_cost_and_writes_nothing(run: Run, tmp_path: Path) -> None:
+    flags = ("--losses", "ce,gence", "--model", "mlp", "--labels-per-class", "4", "--seeds", "3", "--tune", "2")
+    status, out, errors = run("compare", "digits", *flags, "--epochs", "2", "--workers", "2", "--dry-run")
+    assert (status, errors) == (0, "")
+    for line in (
+        r"data +digits",
+        r"losses +2: ce, gence",
+        r"seeds +3",
+        r"trials +6, after 4 trials of tunings",
+        r"updates +\d+",
+        r"operations +[\de.+]+ FLOPs",
+        r"time +about \S+ CPU hours, or \d+ seconds with 2 workers, by the timed steps",
+        r"a step +\S+ m?s: mlp on 30 rows of digits",
+        r"disk +about \d+ KB",
+        r"A dry run: nothing was written\.",
+    ):
+        assert re.search(f"^{line}$", out, re.MULTILINE), line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_at_an_assumed_rate_needs_no_data(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('data = "cifar100"\nmodel = "mlp"\nlosses = "ce"\nlabels_per_class = "all"\n')
+    status, out, errors = run("run", "s.toml", "--dry-run", "--tflops", "40", "--data-root", "nowhere")
+    assert (status, errors) == (0, "")
+    assert "GPU hours at an assumed 40 TFLOP/s sustained; not measured" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["s.toml"]
+
+
+def test_a_spec_is_shown_whole_and_reads_back(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('data = "digits"\nlosses = "focal:gamma=1"\n[tune]\ntrials = 3\n')
+    status, out, _ = run("spec", "show", "s.toml")
+    assert status == 0
+    assert 'losses = ["focal:gamma=1.0"]' in out
+    assert "[tune]\ntrials = 3" in out
+    (tmp_path / "t.toml").write_text(out)
+    assert run("spec", "show", "t.toml") == (0, out, "")
+
+
+def test_specs_are_checked_a_line_each_and_a_wrong_one_is_status_2(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text('data = "digits"\n')
+    (tmp_path / "typo.toml").write_text('data = "digits"\n[training]\nlearning_rat = 0.1\n')
+    assert run("spec", "check", "good.toml") == (0, "good.toml: ok\n", "")
+    status, out, errors = run("spec", "check", "typo.toml", "good.toml", "god.toml")
+    assert (status, out) == (2, "good.toml: ok\n")
+    first, second = errors.splitlines()
+    assert first.startswith("gence: typo.toml: unknown key 'training.learning_rat'; did you mean 'learning_rate'?")
+    assert second == "gence: god.toml: no such spec; did you mean 'good.toml'?"
+
+
+def test_studies_are_joined_in_a_report_of_their_own_with_exports(run: Run, tmp_path: Path) -> None:
+    for loss in ("ce", "gence"):
+        flags = ("--losses", loss, "--model", "mlp", *QUICK, "--out", loss)
+        assert run("compare", "digits", *flags)[0] == 0
+    status, _, errors = run("report", "ce", "gence")
+    assert (status, errors) == (2, "gence: a report of 2 studies needs a folder of its own; give --out\n")
+    status, out, errors = run("report", "ce", "gence", "--out", "both", "--export")
+    assert status == 0, errors
+    assert "GenCE" in out
+    assert "export: both/tables\n" in out
+    status, _, errors = run("report", "ce", "--out", "both/results.csv")
+    assert status == 2
+    assert errors == "gence: both/results.csv: a folder is expected for --out, this is a file; name another\n"
+    with open(tmp_path / "both/results.csv", newline="") as stream:
+        assert {row["loss"] for row in csv.DictReader(stream)} == {"ce", "gence"}
+
+
 WRONG: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("compare", "digist"), ("digist", "did you mean 'digits'")),
     (("compare", "no-such.csv", "--target", "y"), ("no-such.csv",)),
@@ -140,6 +244,22 @@ WRONG: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("compare", "digit_pairs", "--image-size", "8"), ("digit_pairs: an image size was given", "leave it out")),
     (("compare", "digits", "--sedes", "3"), ("--sedes", "--seeds")),
     (("compare", "digits", "--workers", "0"), ("workers must be at least 1; got 0",)),
+    (("compare", "digits", "--workers", "2", "--ray", "local"), ("--workers and --ray exclude each other",)),
+    (("compare", "digits", "--share", "0.5"), ("--share is for --ray", "add --ray local")),
+    (("compare", "digits", "--ray", "local", "--share", "0"), ("--share: a number above 0 is expected; got 0",)),
+    (("compare", "digits", "--stop-after", "-1"), ("--stop-after: a number above 0 is expected; got -1",)),
+    (("compare", "digits", "--stop-after", "nan"), ("--stop-after: a number above 0 is expected; got nan",)),
+    (("compare", "digits", "--tflops", "40"), ("--tflops is for --dry-run", "add --dry-run")),
+    (("compare", "digits", "--device", "gpu"), ("unknown device 'gpu'; cpu, cuda or cuda:N is expected",)),
+    (("compare", "digits", "--device", "gpu", "--dry-run"), ("unknown device 'gpu'",)),
+    (("compare", "digits", "--tune", "0"), ("tune.trials", "greater than or equal to 1; got 0")),
+    (("compare", "digits,digist"), ("digist", "did you mean 'digits'")),
+    (("compare", "digits", "--model", "mlp,auot"), ("unknown model 'auot'", "did you mean 'auto'")),
+    (("compare", "digits", "--losses", "focal:gama=1"), ("unknown knob of loss 'focal' 'gama'", "'gamma'")),
+    (("spec", "check", "typo.toml"), ("typo.toml", "unknown key 'losess'", "did you mean 'losses'")),
+    (("spec", "show", "no.toml"), ("no.toml", "no such spec")),
+    (("spec", "shwo", "no.toml"), ("shwo", "show")),
+    (("report", "emptydir", "emptydir", "--out", "d"), ("emptydir", "no study here")),
     (("compare",), ("DATA",)),
     (("comprae", "digits"), ("comprae", "compare")),
     (("run", "no.toml"), ("no.toml", "no such spec")),
@@ -182,8 +302,9 @@ def test_a_column_name_over_two_lines_does_not_break_the_one_line(run: Run, tmp_
     assert (status, len(errors.splitlines())) == (2, 1)
 
 
-def test_without_a_command_the_help_is_shown(run: Run) -> None:
-    status, out, errors = run()
+@pytest.mark.parametrize("group", [(), ("spec",)])
+def test_without_a_command_the_help_is_shown(run: Run, group: tuple[str, ...]) -> None:
+    status, out, errors = run(*group)
     assert (status, errors) == (0, "")
     assert "Commands:" in out
 
@@ -200,6 +321,10 @@ def test_help_names_every_flag_and_version_is_one_line(run: Run) -> None:
         "--epochs",
         "--batch-size",
         "--out",
+        "--tune",
+        "--ray",
+        "--device",
+        "--dry-run",
     ):
         assert flag in out
     assert run("--version")[1].startswith("gence 0.")
@@ -261,9 +386,9 @@ def test_list_offers_the_nearest_kind(run: Run) -> None:
         (("--augment", "flip,auto"), "'auto' stands alone"),
         (("--augment", "flip,flip"), "compare: training.augment names 'flip' twice"),
         (("--mixup", "1e308"), "compare: training.mixup: input should be less than or equal to 1000000"),
-        (("--augment", "flop"), "compare: unknown augmentation 'flop'; did you mean 'flip'?"),
+        (("--augment", "flop"), "compare: unknown augmentation 'flop': did you mean 'flip'?"),
         (("--mixup", "-1"), "compare: training.mixup: input should be greater than or equal to 0; got -1.0"),
-        (("--model", "resnet23"), "compare: unknown model 'resnet23'; did you mean 'resnet"),
+        (("--model", "resnet23"), "compare: unknown model 'resnet23': did you mean 'resnet"),
     ],
 )
 def test_a_wrong_setting_stops_a_comparison_with_one_line(

@@ -11,7 +11,7 @@ try:
 
     from gence import __version__
     from gence._errors import InputError
-    from gence.cli import catalogues, predictions, study
+    from gence.cli import catalogues, predictions, specs, study
 except ModuleNotFoundError as error:
     sys.exit(f"gence: the command line needs {error.name}; install it with: pip install 'gence[lab]'")
 
@@ -31,6 +31,7 @@ for command in (
     predictions.apply,
 ):
     app.command()(command)
+app.add_typer(specs.app, name="spec")
 app.command("list")(catalogues.list_names)
 
 # typer carries its own copy of click; the base of its public BadParameter is the error for everything mistyped.

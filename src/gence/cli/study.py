@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gence._errors import InputError
-from gence.bench.records import Cell, load_study
+from gence.bench.records import load_study
 from gence.bench.spec import Spec, parse_spec, read_spec
 from gence.cli.names import folder_name
-
-if TYPE_CHECKING:
-    from gence.bench.study import Progress as StudyProgress
+from gence.cli.running import How, report_on, run_and_report
 
 _Out = Annotated[Path | None, typer.Option("--out", help="Folder for report, table and records.", show_default=False)]
-_Workers = Annotated[int | None, typer.Option("--workers", help="Worker processes.", show_default="one a core")]
+_DataRoot = Annotated[
+    str | None,
+    typer.Option(
+        "--data-root",
+        help="Folder that named data sets lie in.",
+        show_default="the Hugging Face hub and its cache",
+    ),
+]
+_Workers = Annotated[
+    int | None, typer.Option("--workers", help="Worker processes.", show_default="one a core, or 1 on a GPU")
+]
+_Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", help="Run on Ray: local (this machine), auto (its cluster), or an address.", show_default=False
+    ),
+]
+_Share = Annotated[
+    float | None,
+    typer.Option("--share", help="With --ray: the share of a CPU or GPU that a trial takes.", show_default="1"),
+]
+_Device = Annotated[str, typer.Option("--device", help="Where models are trained: cpu, cuda or cuda:1.")]
+_RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try those trials again that failed before.")]
+_StopAfter = Annotated[
+    float | None,
+    typer.Option("--stop-after", metavar="MINUTES", help="Start no trial after so long.", show_default=False),
+]
+_DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the grid and what it would take, after timing a little of it.")
+]
+_TFlops = Annotated[
+    float | None,
+    typer.Option(
+        "--tflops",
+        help="With --dry-run: assume so many 10^12 operations a second, and read and time nothing.",
+        show_default=False,
+    ),
+]
 
 
 def compare(
@@ -31,12 +61,17 @@ def compare(
         typer.Argument(
             metavar="DATA",
             help="A named data set (gence list data), a folder of images (one subfolder a class), a .csv or .parquet "
-            "table, an .npz with X and y, a folder of Hugging Face parquet files, or hf:org/name[:config].",
+            "table, an .npz with X and y, a folder of Hugging Face parquet files, or hf:org/name[:config]; several "
+            "separated by commas.",
         ),
     ],
     target: Annotated[str | None, typer.Option(help="The label column of a table.", show_default=False)] = None,
     losses: Annotated[
-        str, typer.Option(help="Losses to compare, separated by commas, or all, or all but some: all,-cals.")
+        str,
+        typer.Option(
+            help="Losses to compare, separated by commas, with knobs if need be (focal:gamma=1), or all, or all but "
+            "some: all,-cals."
+        ),
     ] = (",".join(Spec.model_fields["losses"].default)),
     labels_per_class: Annotated[
         str | None,
@@ -49,7 +84,7 @@ def compare(
         str, typer.Option(help="Thin out or spoil the labels, as in long-tail:100 (gence list regimes).")
     ] = "none",
     seeds: Annotated[int, typer.Option(help="Repetitions, each with its own rows and weights.")] = 5,
-    model: Annotated[str, typer.Option(help="auto, or one of gence list models.")] = "auto",
+    model: Annotated[str, typer.Option(help="auto, or some of gence list models, separated by commas.")] = "auto",
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training rows.", show_default="about 300 updates")
     ] = None,
@@ -64,12 +99,22 @@ def compare(
         str, typer.Option(help="crop, flip, both separated by a comma, none, or auto: as is usual for the data set.")
     ] = "auto",
     mixup: Annotated[float, typer.Option(help="Mix pairs of training rows, with this alpha; 0 does not.")] = 0.0,
-    data_root: Annotated[
-        str | None,
-        typer.Option(help="Folder that named data sets lie in.", show_default="the Hugging Face hub and its cache"),
+    tune: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Look for each loss's own recipe first, with N trials a loss.", show_default="no tuning"
+        ),
     ] = None,
-    workers: _Workers = None,
+    data_root: _DataRoot = None,
     out: _Out = None,
+    workers: _Workers = None,
+    ray: _Ray = None,
+    share: _Share = None,
+    device: _Device = "cpu",
+    retry_failed: _RetryFailed = False,
+    stop_after: _StopAfter = None,
+    dry_run: _DryRun = False,
+    tflops: _TFlops = None,
 ) -> None:
     """Train every loss on the same few labels, calibrate, and report which is best and whether that is real."""
     training: dict[str, Any] = {"mixup": mixup} if epochs is None else {"mixup": mixup, "epochs": epochs}
@@ -77,105 +122,70 @@ def compare(
     if batch_size is not None:
         training["batch_size"] = [_size(word) for word in _words(batch_size)]
     content: dict[str, Any] = {
-        "data": data,
+        # A path may hold a comma.
+        "data": [data] if Path(data).exists() else _words(data),
         "data_root": data_root,
         "target": target,
         "image_size": image_size,
-        "regime": regime,
+        "regime": _words(regime),
         "losses": _words(losses),
         "seeds": seeds,
-        "model": model,
+        "model": _words(model),
         "training": training,
     }
     if labels_per_class is not None:
         content["labels_per_class"] = [_budget(word) for word in _words(labels_per_class)]
-    _run(parse_spec(content, "compare"), out or folder_name(data.removeprefix("hf:")), workers)
+    if tune is not None:
+        content["tune"] = {"trials": tune}
+    how = How(workers, ray, share, device, retry_failed, stop_after, dry_run, tflops)
+    run_and_report(parse_spec(content, "compare"), out or folder_name(data.removeprefix("hf:")), how)
 
 
 def run(
     spec: Annotated[
         Path, typer.Argument(metavar="SPEC", help="A TOML file that describes a study.", show_default=False)
     ],
+    data_root: _DataRoot = None,
     out: _Out = None,
     workers: _Workers = None,
+    ray: _Ray = None,
+    share: _Share = None,
+    device: _Device = "cpu",
+    retry_failed: _RetryFailed = False,
+    stop_after: _StopAfter = None,
+    dry_run: _DryRun = False,
+    tflops: _TFlops = None,
 ) -> None:
     """Run the study of a TOML file, or go on with it."""
-    _run(read_spec(spec), out or folder_name(spec), workers)
+    how = How(workers, ray, share, device, retry_failed, stop_after, dry_run, tflops)
+    study = read_spec(spec)
+    if data_root is not None:
+        study = study.model_copy(update={"data_root": data_root})
+    run_and_report(study, out or folder_name(spec), how)
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a study.", show_default=False)],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...", help="The --out folder of a study, or of several to be joined.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for page and tables; needed with several.", show_default="that of the study"),
+    ] = None,
+    export: Annotated[
+        bool, typer.Option("--export", help="Also write tables (LaTeX and CSV) and figures for a paper.")
+    ] = False,
 ) -> None:
-    """Write report.html and results.csv again from the records of a study."""
-    _report(folder)
+    """Write report.html and results.csv again from the records of a study, or of several as if they were one."""
+    from gence.bench.records import join_studies
 
-
-def _run(spec: Spec, folder: Path, workers: int | None) -> None:
-    # Imported here and below, so that help and a typing error do not wait for scipy and matplotlib.
-    from gence.bench.study import run_study
-
-    screen = Console(stderr=True)
-    command = shlex.join(["gence", *sys.argv[1:]])
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=screen,
-    )
-    task = bar.add_task("reading the data", total=None, start=False)
-
-    def show(progress: StudyProgress) -> None:
-        cell = progress.cell
-        name = _place(cell, spec, "labels") if cell else "training"
-        name = "done" if progress.done == progress.total else name
-        if cell is None:
-            bar.start()
-            bar.start_task(task)
-        bar.update(task, description=name, total=progress.total, completed=progress.done)
-
-    if screen.is_terminal:  # elsewhere a bar is drawn once, at its end
-        bar.start()
-    workers = os.cpu_count() or 1 if workers is None else workers
-    try:
-        try:
-            study, failures = run_study(spec, folder, workers=workers, command=command, on_progress=show)
-        finally:
-            if bar.live.is_started:
-                bar.stop()
-    except KeyboardInterrupt:
-        kept = len(load_study(folder).records) if (folder / "study.json").exists() else 0
-        print(f"Stopped. {kept} finished trials are kept in {folder}; go on with:\n  {command}", file=sys.stderr)
-        sys.exit(130)
-    for failure in failures:
-        place = _place(failure.cell, spec, "labels a class")
-        print(f"gence: the trial {place} failed: {failure.reason}", file=sys.stderr)
-    if study.records:
-        _report(folder)
-    if failures:
-        sys.exit(1)
-
-
-def _place(cell: Cell, spec: Spec, unit: str) -> str:
-    batches = f", batches of {cell.batch_size}" if len(spec.training.batch_size) > 1 else ""
-    labels = "all labels" if cell.labels_per_class == "all" else f"{cell.labels_per_class} {unit}"
-    return f"{cell.loss}, {labels}{batches}, seed {cell.seed}"
-
-
-def _report(folder: Path) -> None:
-    from gence.bench.stats import summarize
-    from gence.report import answer_lines, write_csv, write_report
-
-    study = load_study(folder)
-    if not study.records:
-        raise InputError(f"{folder}: no trial has finished yet; run the study first")
-    summary = summarize(study)
-    table = write_csv(study, folder)
-    page = write_report(study, summary, folder)
-    print(*answer_lines(summary), sep="\n")
-    print(f"\nreport: {page}\ntable:  {table}")
+    if len(folders) > 1 and out is None:
+        raise InputError(f"a report of {len(folders)} studies needs a folder of its own; give --out")
+    study = join_studies([load_study(folder) for folder in folders])
+    report_on(study, out or folders[0], export=export)
 
 
 def _words(text: str) -> list[str]:
