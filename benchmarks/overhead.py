@@ -1,6 +1,6 @@
 """What a study costs beside its trials: its wall time less the trials' own time a worker, as a share of it.
 
-    python benchmarks/overhead.py --trials 100 --repeats 3
+    python benchmarks/overhead.py --trials 200
 
 Trials of about `--seconds` each on digits, in this process, in two worker processes and on a Ray cluster of two of this
 machine's cores, in turns. The trials' own time is what their executor measures around each, where it is done; all else
@@ -94,12 +94,13 @@ def epochs_for(seconds: float) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a trial")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=list(EXECUTORS), default=list(EXECUTORS))
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
-    names = [name for name in EXECUTORS if "ray" not in name or importlib.util.find_spec("ray")]
+    names = [name for name in options.only if "ray" not in name or importlib.util.find_spec("ray")]
     epochs = epochs_for(options.seconds)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(options.repeats):

@@ -25,8 +25,17 @@ from gence.bench.records import (
 from gence.report.answer import answer_lines, small_print, verdicts
 from gence.report.contrasts import heats
 from gence.report.mean_charts import trades
+from gence.report.names import capital, loss_label
 from gence.report.page import _grid
-from gence.report.standings import pooled_rows, pooled_sentence, power_sentence, ranking_sentence, scope, study_sentence
+from gence.report.standings import (
+    headline_of,
+    pooled_rows,
+    pooled_sentence,
+    power_sentence,
+    ranking_sentence,
+    scope,
+    study_sentence,
+)
 
 BuildStudy = Callable[..., Study]
 BuildSummary = Callable[[Study], Summary]
@@ -247,3 +256,14 @@ def test_the_small_print_says_which_losses_were_tuned_and_how(build_study: Build
         "cross-entropy: tuned with 1 trial at each setting, by NLL on validation rows cut from the training rows; "
         "focal, gamma 1 ran untuned, so this is no fair comparison."
     )
+
+
+def test_losses_that_win_equally_often_share_the_headline(build_study: BuildStudy, build_summary: BuildSummary) -> None:
+    summary = build_summary(build_study(losses=("ce", "gence"), budgets=(10, 50)))
+    first, second = summary.answers
+    assert first.best.loss == second.best.loss
+    assert headline_of(summary).endswith(", in 2 of 2")
+    other = next(row for row in second.rows if row.loss != first.best.loss)
+    torn = replace(summary, answers=(first, replace(second, rows=(other,))))
+    names = " and ".join(loss_label(name) for name in (first.best.loss, other.loss))
+    assert headline_of(torn) == f"{capital(names)}, in 1 of 2 each"

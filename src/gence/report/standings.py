@@ -178,10 +178,12 @@ def most_common_calibrator(summary: Summary) -> str | None:
 
 
 def headline_of(summary: Summary) -> str:
-    """The loss that wins most often, as the headline of a study of many settings."""
+    """The loss that wins most often, or those that share that place, as the headline of a study of many settings."""
     tally = _tally([answer.best.loss for answer in summary.answers])
-    name, count = tally[0]
-    return f"{capital(loss_label(name))}, in {count} of {len(summary.answers)}"
+    most = tally[0][1]
+    leading = [loss_label(name) for name, count in tally if count == most]
+    each = " each" if len(leading) > 1 else ""
+    return f"{capital(listed(leading))}, in {most} of {len(summary.answers)}{each}"
 
 
 def scope(settings: Sequence[Setting]) -> str:
