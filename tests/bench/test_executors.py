@@ -9,6 +9,8 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -316,3 +318,34 @@ def test_everything_is_done_when_more_is_waiting_than_the_cluster_takes(
     found = run_jobs(RayCluster(NOTHING, "auto", 1.0, CPU), *words)
     assert set(found) == set(words)
     assert all(isinstance(outcome, Done) for outcome in found.values())
+
+
+class StillbornPool:
+    """A pool whose process dies before it is ready."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        pass
+
+    def submit(self, *call: object) -> Future[None]:
+        future: Future[None] = Future()
+        future.set_exception(BrokenProcessPool())
+        return future
+
+    def shutdown(self, **options: object) -> None:
+        pass
+
+
+def test_deaths_at_the_start_end_a_study_only_where_no_job_is_finished_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", StillbornPool)
+    worker = workers._Worker(b"", "", torch.device("cpu"))
+    for _ in range(10):
+        worker.forgive()
+        for _ in range(2):
+            worker.start()
+            assert worker.take() is None
+            assert worker.is_dead
+    worker.start()
+    with pytest.raises(InputError, match="died 3 times while it started"):
+        worker.take()

@@ -33,7 +33,7 @@ from gence.bench.jobs import Attempt, Failed, Finished, Job, Outcome, after_deat
 _START_METHOD = "spawn"
 
 _STARTS = 3
-"""How often in a row a worker may die before it is ready."""
+"""How often in a row a worker may die before it is ready, while no worker finishes a job."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,9 @@ class Workers:
             for result in results:
                 if isinstance(result, tuple):
                     waiting.extend(Attempt(job) for job in finished(*result))
+                    # Where others get on, whatever kills a worker while it starts is no reason to end the study.
+                    for worker in workers:
+                        worker.forgive()
             fill()
 
 
@@ -156,6 +159,10 @@ class _Worker:
             self.future.set_exception(error)
         return self.future
 
+    def forgive(self) -> None:
+        """Count its deaths while it starts from 0 again."""
+        self._starts = 0
+
     def end(self) -> None:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
@@ -183,7 +190,7 @@ class _Worker:
             self._starts = 0
         elif not self.is_dead:
             raise InputError(f"a worker process cannot start: {failed(error, 0.0).reason}") from error
-        elif self._starts == _STARTS:
+        elif self._starts >= _STARTS:
             raise InputError(
                 f"a worker process died {_STARTS} times while it started, perhaps for want of memory; finished trials "
                 "are kept: run the same command again, with fewer --workers"
