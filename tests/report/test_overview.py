@@ -258,6 +258,22 @@ def test_the_small_print_says_which_losses_were_tuned_and_how(build_study: Build
     )
 
 
+def test_the_small_print_says_that_a_tuning_for_all_seeds_leaves_its_luck_out(build_study: BuildStudy) -> None:
+    study = build_study(losses=("ce",), calibrators=("none",), budgets=(10,), seeds=2)
+    tried = Tried(number=0, learning_rate=0.1, weight_decay=0.0, epochs=9, knobs={}, nll=0.5, accuracy=0.8)
+
+    def said(*keys: str) -> bool:
+        tunings = [Tuned(key=key, metric="nll", chosen=0, tried=(tried,)) for key in keys]
+        records = [
+            record.model_copy(update={"tuning": tuning}) for record, tuning in zip(study.records, tunings, strict=True)
+        ]
+        lines = small_print(Summary((), ()), replace(study, records=tuple(records)))
+        return any("One tuning serves all seeds" in line for line in lines)
+
+    assert said("a", "a")
+    assert not said("a", "b")
+
+
 def test_losses_that_win_equally_often_share_the_headline(build_study: BuildStudy, build_summary: BuildSummary) -> None:
     summary = build_summary(build_study(losses=("ce", "gence"), budgets=(10, 50)))
     first, second = summary.answers

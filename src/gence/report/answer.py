@@ -124,6 +124,11 @@ def small_print(summary: Summary, study: Study) -> tuple[str, ...]:
         )
     if study.records:
         lines.append(_how_tuned(study))
+        if _shares_tunings(study):
+            lines.append(
+                "One tuning serves all seeds, so no interval or test holds its luck: what they call more than chance "
+                "is so of the recipes that were found, and not yet of the losses. each_seed = true tunes every seed."
+            )
     if differences:
         lines.append(
             "The winner was picked on the test rows that it is reported on, so its own numbers flatter it a little."
@@ -135,6 +140,12 @@ def _units(summary: Summary) -> str:
     """What other cases a pooled interval speaks of."""
     found = {units(one, standing).split()[-1] for standing in summary.standings for one in standing.pooled}
     return "other data sets like these" if found <= {"set", "sets"} else "other settings on these same data sets"
+
+
+def _shares_tunings(study: Study) -> bool:
+    """Whether several seeds of a loss at a setting have their recipe from one tuning."""
+    keys = [record.tuning.key for record in study.records if record.tuning is not None]
+    return len(set(keys)) < len(keys)
 
 
 def _how_tuned(study: Study) -> str:
