@@ -17,7 +17,7 @@ from gence import InputError
 from gence.bench.ledger import Progress
 from gence.bench.records import RECORD_VERSION
 from gence.bench.spec import Spec
-from gence.bench.spec_parts import TrainingSpec
+from gence.bench.spec_parts import TrainingSpec, TuneSpec
 from gence.bench.study import run_study
 from gence.report import write_csv
 
@@ -86,6 +86,17 @@ def test_batch_sizes_may_be_added_and_taken_away_as_losses_may(tmp_path: Path) -
     other = at(10).training.model_copy(update={"momentum": 0.5})
     with pytest.raises(InputError, match=r"holds another study: its training\.momentum is 0\.9, now 0\.5 is asked for"):
         run_study(at(10).model_copy(update={"training": other}), tmp_path)
+
+
+def test_a_tuned_study_is_another_one_than_the_untuned(tmp_path: Path) -> None:
+    small = SPEC.model_copy(update={"losses": ("ce",), "seeds": 1, "labels_per_class": (8,)})
+    tuned = small.model_copy(update={"tune": TuneSpec(trials=1)})
+    run_study(tuned, tmp_path / "tuned")
+    with pytest.raises(InputError, match=r"holds another study: its tune\.trials is 1, now None is asked for"):
+        run_study(small, tmp_path / "tuned")
+    run_study(small, tmp_path / "untuned")
+    with pytest.raises(InputError, match=r"holds another study: its tune\.trials is None, now 1 is asked for"):
+        run_study(tuned, tmp_path / "untuned")
 
 
 def test_a_study_file_whose_recipe_is_no_table_is_another_study(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from gence.bench.plan import plan
 from gence.bench.records import FAILURES, SPEC_FILE, TRIALS, TUNING, Study, load_study, save_study
 from gence.bench.spec import Spec
 
-_GRID = {"losses", "labels_per_class", "seeds", "training.batch_size", "data_root"}
+_FREE = {"losses", "labels_per_class", "seeds", "training.batch_size", "data_root", "command"}
 """What a study may be run again with, changed: its finished trials still belong to it."""
 
 _AXES = {"data", "regime", "model"}
@@ -181,12 +181,14 @@ def _refuse_other_study(spec: Spec, folder: Path) -> None:
             )
         return
     before, now = _flat(load_study(folder).spec), _flat(spec.model_dump(mode="json"))
-    changed = [key for key in now if key not in _GRID and before.get(key) != now[key]]
+    # Of both: a table that only one of them has, such as [tune], has its keys there only.
+    keys = dict.fromkeys((*now, *before))
+    changed = [key for key in keys if key not in _FREE and before.get(key) != now.get(key)]
     changed = [key for key in changed if key not in _AXES or not set(now[key]) & set(before.get(key) or ())]
     if changed:
         key = changed[0]
         raise InputError(
-            f"{folder} holds another study: its {key} is {before.get(key)!r}, now {now[key]!r} is asked for; name "
+            f"{folder} holds another study: its {key} is {before.get(key)!r}, now {now.get(key)!r} is asked for; name "
             "another --out folder"
         )
 
