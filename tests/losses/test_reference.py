@@ -120,8 +120,8 @@ def test_value_and_gradient_are_those_of_the_closed_form(kind_of_input: str, kin
 
 
 def test_the_grid_names_every_argument_of_the_loss() -> None:
-    """One that is added to the loss must be added here; the parts of a batch have tests of their own."""
-    elsewhere = {"ignore_index", "class_mass", "process_group"}
+    """One that is added to the loss must be added here; the parts of a batch and the twins have tests of their own."""
+    elsewhere = {"ignore_index", "class_mass", "process_group", "impl"}
     assert set(inspect.signature(generative_cross_entropy).parameters) == set(GRID) | elsewhere
 
 

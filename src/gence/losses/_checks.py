@@ -13,6 +13,8 @@ from torch import Tensor
 from gence.losses._cautions import say_ranks_apart
 from gence.losses.cross_entropy import Reduction, class_dim
 
+_REDUCTIONS = get_args(Reduction)
+
 
 def value_of(number: Tensor) -> float | None:
     """The value of a tensor of one element; None where there is none to be had for nothing.
@@ -29,16 +31,15 @@ def value_of(number: Tensor) -> float | None:
 
 def check_tensors(*, input: object, target: object, **optional: object) -> None:
     """Raise ValueError if one of these is no tensor; None is allowed for the optional ones."""
-    given = {name: value for name, value in optional.items() if value is not None}
-    for name, value in {"input": input, "target": target, **given}.items():
-        if not isinstance(value, Tensor):
+    for name, value in {"input": input, "target": target, **optional}.items():
+        if not isinstance(value, Tensor) and not (value is None and name in optional):
             raise ValueError(f"{name} must be a tensor; got {type(value).__name__}: use torch.as_tensor({name})")
 
 
 def check_reduction(reduction: str) -> None:
     """Raise ValueError if there is no such reduction."""
-    if reduction not in get_args(Reduction):
-        raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}; got {reduction!r}")
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(_REDUCTIONS)}; got {reduction!r}")
 
 
 def check_at_least_0(zero: str = "", **settings: float) -> None:
@@ -82,8 +83,12 @@ def check_loss_arguments(
     ignore_index: int,
     reduction: str,
     label_smoothing: float = 0.0,
-) -> None:
-    """Raise ValueError, naming argument, expectation, value and cure, where `F.cross_entropy` could not go on."""
+) -> tuple[float, float] | None:
+    """Raise ValueError, naming argument, expectation, value and cure, where `F.cross_entropy` could not go on.
+
+    Returns:
+        The smallest and largest class number, ignored ones included, where they cost nothing to look at.
+    """
     check_tensors(input=input, target=target, weight=weight)
     check_reduction(reduction)
     check_label_smoothing(label_smoothing)
@@ -92,44 +97,56 @@ def check_loss_arguments(
             "input must be floating-point logits of shape (C), (N, C) or (N, C, d1, ..., dK); "
             f"got {input.dtype} of shape {tuple(input.shape)}"
         )
-    axis = class_dim(input)
-    rows = (*input.shape[:axis], *input.shape[axis + 1 :])
-    if target.shape == input.shape:
+    shape, axis = input.shape, class_dim(input)
+    rows = shape[:axis] + shape[axis + 1 :]
+    if target.shape == rows:
+        if target.dtype not in (torch.int64, torch.uint8):
+            raise ValueError(f"target must hold class numbers as int64; got {target.dtype}: use target.long()")
+    elif target.shape == shape:
         if not target.is_floating_point():
             raise ValueError(
-                f"target of the shape of input {tuple(input.shape)} must be floating-point class probabilities; "
-                f"got {target.dtype}: give probabilities, or class numbers of shape {rows}"
+                f"target of the shape of input {tuple(shape)} must be floating-point class probabilities; "
+                f"got {target.dtype}: give probabilities, or class numbers of shape {tuple(rows)}"
             )
         if ignore_index >= 0:
             raise ValueError(
                 f"ignore_index is for class numbers, target holds class probabilities; got ignore_index={ignore_index}"
             )
-    elif tuple(target.shape) != rows:
+    else:
         raise ValueError(
-            f"target must be class numbers of shape {rows} or class probabilities of shape {tuple(input.shape)}, "
-            f"to go with input of shape {tuple(input.shape)}; got shape {tuple(target.shape)}"
+            f"target must be class numbers of shape {tuple(rows)} or class probabilities of shape {tuple(shape)}, "
+            f"to go with input of shape {tuple(shape)}; got shape {tuple(target.shape)}"
         )
-    elif target.dtype not in (torch.int64, torch.uint8):
-        raise ValueError(f"target must hold class numbers as int64; got {target.dtype}: use target.long()")
-    if weight is not None and weight.shape != (input.shape[axis],):
-        raise ValueError(
-            f"weight must have one entry a class, shape ({input.shape[axis]},); got shape {tuple(weight.shape)}"
-        )
-    if target.shape != input.shape:
-        _check_class_numbers(target, input.shape[axis], ignore_index)
+    if weight is not None and weight.shape != (shape[axis],):
+        raise ValueError(f"weight must have one entry a class, shape ({shape[axis]},); got shape {tuple(weight.shape)}")
+    return check_class_numbers(target, shape[axis], ignore_index) if target.shape == rows else None
 
 
-def _check_class_numbers(target: Tensor, num_classes: int, ignore_index: int) -> None:
-    """On an accelerator PyTorch's own assertion on the device catches these."""
-    target = target.long()  # uint8 would wrap around at 256
-    wrong = ((target < 0) | (target >= num_classes)) & (target != ignore_index)
-    if value_of(wrong.any()):
-        place = wrong.nonzero()[0].tolist()
-        raise ValueError(
-            f"target must hold class numbers from 0 to {num_classes - 1}, as input has {num_classes} classes, or "
-            f"ignore_index={ignore_index}; got {int(target[tuple(place)])} at {place}: mend that label, or give rows "
-            "that do not count the ignore_index"
-        )
+def check_class_numbers(
+    target: Tensor, num_classes: int, ignore_index: int, *, of: str = "input"
+) -> tuple[float, float] | None:
+    """Raise ValueError if one is out of range; on an accelerator PyTorch's own assertion on the device catches these.
+
+    Returns:
+        The smallest and the largest, where they cost nothing to look at.
+    """
+    if target.device.type != "cpu" or torch.compiler.is_compiling() or target.numel() == 0:
+        return None
+    try:
+        smallest, largest = (number.item() for number in target.aminmax())
+    except RuntimeError:  # under vmap and with fake tensors there are no values
+        return None
+    if smallest < 0 or largest >= num_classes:
+        target = target.long()  # uint8 would wrap around at 256
+        wrong = ((target < 0) | (target >= num_classes)) & (target != ignore_index)
+        if wrong.any():
+            place = wrong.nonzero()[0].tolist()
+            raise ValueError(
+                f"target must hold class numbers from 0 to {num_classes - 1}, as {of} has {num_classes} classes, or "
+                f"ignore_index={ignore_index}; got {int(target[tuple(place)])} at {place}: mend that label, or give "
+                "rows that do not count the ignore_index"
+            )
+    return smallest, largest
 
 
 def check_process_group(process_group: Any) -> None:

@@ -174,10 +174,7 @@ def sums_of(
         rows = other_axes(log_q)
         label_sums = target.to(log_q.dtype).sum(rows) if rows else target.to(log_q.dtype)
     else:
-        # Counted in integers: float32 stops counting at 2^24, which a few segmented images reach.
-        labels = target.long().masked_fill(~valid.squeeze(axis), 0).flatten()
-        counts = torch.zeros(log_q.shape[axis], dtype=torch.long, device=log_q.device)
-        label_sums = counts.scatter_add(0, labels, valid.flatten().long()).to(log_q.dtype)
+        label_sums = label_counts(target.long(), valid.squeeze(axis), log_q.shape[axis]).to(log_q.dtype)
     return ClassMass(
         log_sums=log_sum_over_rows(log_q, ~valid).flatten(),
         label_sums=label_sums,
@@ -188,26 +185,37 @@ def sums_of(
     )
 
 
-def log_class_mass(log_q: Tensor, valid: Tensor) -> Tensor:
+def label_counts(target: Tensor, valid: Tensor | None, num_classes: int) -> Tensor:
+    """How many of the rows that count have each label, `(C)`; in integers, as float32 stops counting at 2^24."""
+    labels = (target if valid is None else target.masked_fill(~valid, 0)).flatten()
+    ones = torch.ones_like(labels) if valid is None else valid.flatten().long()
+    return torch.zeros(num_classes, dtype=torch.long, device=target.device).scatter_add(0, labels, ones)
+
+
+def log_class_mass(log_q: Tensor, valid: Tensor | None) -> Tensor:
     """Log m: the logarithm of the mean of q over the rows that count, taken in log space.
 
     Args:
         log_q: Log-probabilities, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
-        valid: Mask of the rows that count, the shape of `log_q` with size 1 on the class axis.
+        valid: Mask of the rows that count, the shape of `log_q` with size 1 on the class axis; None if all do.
 
     Returns:
         log m with the number of axes of `log_q`, size 1 on all but the class axis. Where no row counts it is that of
         all rows, so that a sum over no rows stays 0 and its gradient finite.
     """
+    if valid is None:
+        return log_sum_over_rows(log_q, None) - math.log(log_q.numel() // log_q.shape[class_dim(log_q)])
     left_out = ~valid & valid.any()
     count = (~left_out).sum().clamp(min=1)
     return log_sum_over_rows(log_q, left_out) - count.to(log_q.dtype).log()
 
 
-def log_sum_over_rows(log_q: Tensor, left_out: Tensor) -> Tensor:
+def log_sum_over_rows(log_q: Tensor, left_out: Tensor | None) -> Tensor:
     """The logarithm of the sum of q over the rows that are not left out, size 1 on all but the class axis."""
     # A class that is impossible in every row (logits of minus infinity) must get gradient 0, not the NaN of inf - inf.
-    total = log_q.clamp(min=torch.finfo(log_q.dtype).min).masked_fill(left_out, -math.inf)
+    total = log_q.clamp(min=torch.finfo(log_q.dtype).min)
+    if left_out is not None:
+        total = total.masked_fill(left_out, -math.inf)
     rows = other_axes(log_q)
     return total.logsumexp(rows, keepdim=True) if rows else total
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,18 +21,11 @@ from gence.losses._checks import (
     check_strength,
     value_of,
 )
-from gence.losses.class_mass import ClassMass, log_class_mass
-from gence.losses.cross_entropy import (
-    Reduction,
-    class_dim,
-    computing_dtype,
-    cross_entropy_of_scores,
-    has_probability_targets,
-    result_dtype,
-    valid_rows,
-)
+from gence.losses.by_classes import Implementation, by_classes, check_implementation, kernel_for
+from gence.losses.class_mass import ClassMass
+from gence.losses.cross_entropy import Reduction, class_dim, has_probability_targets, result_dtype, valid_rows
+from gence.losses.definition import definition
 from gence.losses.moving import MovingClassMass
-from gence.losses.parts import share_of_whole
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -50,6 +45,7 @@ def generative_cross_entropy(
     strength: float = 1.0,
     class_mass: ClassMass | MovingClassMass | None = None,
     process_group: ProcessGroup | None = None,
+    impl: Implementation = "auto",
 ) -> Tensor:
     r"""`F.cross_entropy` in every argument, with log q replaced by log q - strength * log m.
 
@@ -81,6 +77,12 @@ def generative_cross_entropy(
 
     The second derivative is right without these two arguments only: with them the sums are constants.
 
+    `impl` says how it is computed; the result is the same up to rounding. `"definition"` follows the formula above by
+    PyTorch's operators. `"eager"` has the gradient in closed form and looks at the logits twice. `"compiled"` is the
+    form that torch.compile fuses, and compiles it where that has not been done. `"triton"` runs kernels of our own on a
+    GPU (`pip install 'gence[kernels]'`). `"auto"` takes what is fastest of the first three. Class probabilities as
+    labels, the transforms of torch.func, and `"none"` with `class_mass` or `process_group` always go by the definition.
+
     Args:
         input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`; with K axes more, every position is a row.
         target: Class numbers, int64, `()`, `(N)` or `(N, d1, ..., dK)`; or class probabilities, the shape of `input`.
@@ -92,14 +94,15 @@ def generative_cross_entropy(
             the loss is no proper score.
         class_mass: The sums of the whole that these rows are a part of, or an estimate of them.
         process_group: The ranks that each hold a part, none or uneven numbers of rows included.
+        impl: `"auto"`, `"definition"`, `"eager"`, `"compiled"` or `"triton"`.
 
     Returns:
         A scalar, or the shape of the rows for `"none"`, in the dtype that `F.cross_entropy` would give. Half precision
         is computed in float32.
 
     Raises:
-        ValueError: If shapes, dtypes or settings do not fit together, a class number is out of range, or `class_mass`
-            is of other classes or settings.
+        ValueError: If shapes, dtypes or settings do not fit together, a class number is out of range, `class_mass` is
+            of other classes or settings, or Triton is asked for where it cannot be had.
 
     Warns:
         UserWarning: Once, if there are several ranks and no process group; and in eager training, if neither argument
@@ -118,9 +121,12 @@ def generative_cross_entropy(
         :math:`\sum_k \frac{n_k}{|V|} \log m_k` is its equation 5 (first version).
     """
     settings = (weight, ignore_index, reduction, label_smoothing, strength)
-    loss = _generative(input, target, *settings, class_mass, process_group)
+    loss, all_count = _generative(input, target, *settings, class_mass, process_group, impl)
     if process_group is None and strength != 0.0:
-        caution_ranks_apart_and_few_rows(input, target, ignore_index, class_mass, cure=_CURE)
+        if not all_count or target.numel() < input.shape[class_dim(input)]:
+            caution_ranks_apart_and_few_rows(input, target, ignore_index, class_mass, cure=_CURE)
+        else:
+            caution_of_ranks_apart(_CURE)
     return loss
 
 
@@ -148,24 +154,33 @@ def _generative(
     strength: float,
     class_mass: ClassMass | MovingClassMass | None,
     process_group: ProcessGroup | None,
-) -> Tensor:
-    check_loss_arguments(input, target, weight, ignore_index, reduction, label_smoothing)
+    impl: Implementation,
+) -> tuple[Tensor, bool]:
+    """The loss, and whether every row is known to count."""
+    labels = check_loss_arguments(input, target, weight, ignore_index, reduction, label_smoothing)
     check_strength(strength)
-    if not isinstance(class_mass, ClassMass | MovingClassMass | None):
+    check_implementation(impl)
+    if class_mass is not None and not isinstance(class_mass, ClassMass | MovingClassMass):
         raise ValueError(
             "class_mass must be a ClassMass (the sum of gence.class_mass over the parts of a batch) or a "
             f"gence.MovingClassMass; got {type(class_mass).__name__}"
         )
-    log_q = input.log_softmax(class_dim(input), dtype=computing_dtype(input))
-    settings = (weight, ignore_index, reduction, label_smoothing)
-    if class_mass is not None or process_group is not None:
-        loss = share_of_whole(log_q, target, *settings, strength, class_mass, process_group)
+    all_count = labels is not None and not labels[0] <= ignore_index <= labels[1]
+    settings = (weight, ignore_index, reduction, label_smoothing, strength, class_mass, process_group)
+    kernel = kernel_for(input, target, weight, reduction, class_mass, process_group, impl)
+    if kernel is None:
+        loss = definition(input, target, *settings, all_count=all_count)
+    elif impl == "compiled" and not torch.compiler.is_compiling():
+        loss = _compiled()(input, target, *settings, kernel=kernel, all_count=all_count)
     else:
-        scores = log_q
-        if strength != 0.0:
-            scores = log_q - strength * log_class_mass(log_q, valid_rows(input, target, ignore_index))
-        loss = cross_entropy_of_scores(scores, target, *settings)
-    return loss.to(result_dtype(input, target))
+        loss = by_classes(input, target, *settings, kernel=kernel, all_count=all_count)
+    dtype = result_dtype(input, target)
+    return loss if loss.dtype == dtype else loss.to(dtype), all_count
+
+
+@cache
+def _compiled() -> Callable[..., Tensor]:
+    return torch.compile(by_classes)
 
 
 def _count_rows(input: Tensor, target: Tensor, ignore_index: int) -> int:
@@ -188,6 +203,7 @@ class GenCELoss(nn.Module):
         strength: 1 for GenCE, 0 for cross-entropy.
         class_mass: A `MovingClassMass`, for batches with fewer rows than classes; it becomes a part of this module.
         process_group: The ranks over which a batch is spread.
+        impl: How it is computed.
 
     Calling it with `class_mass=total` gives a part's share of a batch, for that call.
 
@@ -212,11 +228,13 @@ class GenCELoss(nn.Module):
         strength: float = 1.0,
         class_mass: MovingClassMass | None = None,
         process_group: ProcessGroup | None = None,
+        impl: Implementation = "auto",
     ) -> None:
         super().__init__()
         check_reduction(reduction)
         check_label_smoothing(label_smoothing)
         check_strength(strength)
+        check_implementation(impl)
         if class_mass is not None and not isinstance(class_mass, MovingClassMass):
             raise ValueError(
                 f"class_mass of the module must be a MovingClassMass; got {type(class_mass).__name__}: give the total "
@@ -231,21 +249,23 @@ class GenCELoss(nn.Module):
         self.strength = strength
         self.class_mass = class_mass
         self.process_group = process_group
+        self.impl: Implementation = impl
         self._seen: set[int] = set()
         self._warned = False
 
     def forward(self, input: Tensor, target: Tensor, class_mass: ClassMass | None = None) -> Tensor:
         mass = self.class_mass if class_mass is None else class_mass
         settings = (self.weight, self.ignore_index, self.reduction, self.label_smoothing, self.strength)
-        loss = _generative(input, target, *settings, mass, self.process_group)
+        loss, all_count = _generative(input, target, *settings, mass, self.process_group, self.impl)
         if self.process_group is None and self.strength != 0.0:
             caution_of_ranks_apart(_CURE)
             if mass is None and not self._warned and _in_training():
-                self._look_for_few_rows(input, target)
+                self._look_for_few_rows(input, target, all_count)
         return loss
 
-    def _look_for_few_rows(self, input: Tensor, target: Tensor) -> None:
-        rows, seen = _count_rows(input, target, self.ignore_index), self._classes_seen(input, target)
+    def _look_for_few_rows(self, input: Tensor, target: Tensor, all_count: bool) -> None:
+        seen = self._classes_seen(input, target)
+        rows = target.numel() if all_count else _count_rows(input, target, self.ignore_index)
         if 0 < rows < seen:
             self._warned = True
             say_few_rows(rows, f"labels of {seen} classes", input.shape[class_dim(input)])
@@ -275,4 +295,5 @@ class GenCELoss(nn.Module):
         return (
             f"ignore_index={self.ignore_index}, reduction={self.reduction!r}, "
             f"label_smoothing={self.label_smoothing}, strength={self.strength}{group}"
+            + ("" if self.impl == "auto" else f", impl={self.impl!r}")
         )

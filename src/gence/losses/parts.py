@@ -45,20 +45,13 @@ def share_of_whole(
     weight = None if weight is None else weight.to(log_q.dtype)
     if process_group is not None:
         check_process_group(process_group)
-    all_terms = None
-    if isinstance(class_mass, ClassMass):
-        class_mass.check_is_for(log_q.shape[class_dim(log_q)], *settings)
-        whole = mass = class_mass.to(log_q)
-    else:
-        whole = sums_of(log_q, target, *settings)
-        if process_group is not None:
-            own_terms = cross_entropy_of_scores(log_q.detach(), target, weight, ignore_index, "sum", label_smoothing)
-            whole, all_terms = whole.all_reduce_with(own_terms, process_group)
-        mass = whole if class_mass is None else class_mass(whole)
+    own_terms = cross_entropy_of_scores(log_q.detach(), target, weight, ignore_index, "sum", label_smoothing)
+    own = sums_of(log_q, target, *settings)
+    whole, mass, all_terms = mass_of_whole(own, own_terms, class_mass, process_group)
 
     scores = log_q - strength * along(mass.log_mass, log_q)
     terms = cross_entropy_of_scores(scores, target, weight, ignore_index, "none", label_smoothing)
-    log_r = _weighted(mass.label_share, weight, label_smoothing).log() - mass.log_mass
+    log_r = weighted(mass.label_share, weight, label_smoothing).log() - mass.log_mass
     pull = (log_q + along(log_r, log_q)).exp().sum(class_dim(log_q))
     pull = pull.masked_fill(~valid_rows(log_q, target, ignore_index).squeeze(class_dim(log_q)), 0.0)
     terms = terms + strength * (pull - pull.detach())
@@ -74,13 +67,35 @@ def share_of_whole(
         return share
     value = share
     if all_terms is not None:
-        class_term = whole.rows * (_weighted(whole.label_share, weight, label_smoothing) * mass.log_mass).sum()
+        class_term = whole.rows * (weighted(whole.label_share, weight, label_smoothing) * mass.log_mass).sum()
         value = (all_terms + strength * class_term) / divisor
     of_all_ranks = dist.get_world_size(process_group) * share
     return value.detach() + (of_all_ranks - of_all_ranks.detach())
 
 
-def _weighted(label_share: Tensor, weight: Tensor | None, label_smoothing: float) -> Tensor:
+def mass_of_whole(
+    own: ClassMass,
+    own_terms: Tensor,
+    class_mass: ClassMass | MovingClassMass | None,
+    process_group: ProcessGroup | None,
+) -> tuple[ClassMass, ClassMass, Tensor | None]:
+    """The sums of the whole, those to normalise by, and the terms of all ranks where they were added up.
+
+    Args:
+        own: The sums of the rows at hand.
+        own_terms: The sum of the cross-entropies of these rows.
+        class_mass: The sums of the whole, or an estimate of them.
+        process_group: The ranks that each hold a part.
+    """
+    if isinstance(class_mass, ClassMass):
+        class_mass.check_is_for(own.num_classes, own.weight, own.ignore_index, own.label_smoothing)
+        given = class_mass.to(own.log_sums)
+        return given, given, None
+    whole, all_terms = (own, None) if process_group is None else own.all_reduce_with(own_terms, process_group)
+    return whole, whole if class_mass is None else class_mass(whole), all_terms
+
+
+def weighted(label_share: Tensor, weight: Tensor | None, label_smoothing: float) -> Tensor:
     """What a class counts for in the sum of the terms, per row."""
     smoothed = (1.0 - label_smoothing) * label_share + label_smoothing / len(label_share)
     return smoothed if weight is None else weight * smoothed

@@ -1,0 +1,43 @@
+"""GenCE to the letter of its definition: cross-entropy with log q - strength * log m in the place of log q.
+
+Every faster way to compute it is tested against this one, which also serves where they do not: class probabilities as
+labels, the transforms of torch.func, and rows of a part that are not reduced.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from gence.losses.class_mass import ClassMass, log_class_mass
+from gence.losses.cross_entropy import Reduction, class_dim, computing_dtype, cross_entropy_of_scores, valid_rows
+from gence.losses.moving import MovingClassMass
+from gence.losses.parts import share_of_whole
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+
+def definition(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: Reduction,
+    label_smoothing: float,
+    strength: float,
+    class_mass: ClassMass | MovingClassMass | None,
+    process_group: ProcessGroup | None,
+    *,
+    all_count: bool = False,
+) -> Tensor:
+    """`generative_cross_entropy` in the dtype it computes in, without checks; `all_count` if no label is ignored."""
+    log_q = input.log_softmax(class_dim(input), dtype=computing_dtype(input))
+    settings = (weight, ignore_index, reduction, label_smoothing)
+    if class_mass is not None or process_group is not None:
+        return share_of_whole(log_q, target, *settings, strength, class_mass, process_group)
+    if strength == 0.0:
+        return cross_entropy_of_scores(log_q, target, *settings)
+    log_mass = log_class_mass(log_q, None if all_count else valid_rows(input, target, ignore_index))
+    return cross_entropy_of_scores(log_q.sub(log_mass, alpha=strength), target, *settings)
