@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint docs clean
+.PHONY: setup demo test lint docs bench clean
 
 # The stamp is newer than everything that decides what is installed, so set-up runs again only when that changes.
 setup: .venv/.ready
@@ -17,6 +17,7 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest --numprocesses auto tests/kernels/triton
 
 lint: setup
 	$(BIN)/ruff check .
@@ -25,6 +26,10 @@ lint: setup
 
 docs: setup
 	$(BIN)/mkdocs build --strict --quiet --site-dir site
+
+# Some minutes of an otherwise idle machine; on one with a GPU, `python benchmarks/gpu.py` besides.
+bench: setup
+	$(BIN)/python benchmarks/cpu.py
 
 clean:
 	rm -rf .venv demo site dist
