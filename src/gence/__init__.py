@@ -16,6 +16,7 @@ from gence.losses import (
     class_mass,
     generative_binary_cross_entropy_with_logits,
     generative_cross_entropy,
+    linear_generative_cross_entropy,
 )
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ __all__ = [
     "class_mass",
     "generative_binary_cross_entropy_with_logits",
     "generative_cross_entropy",
+    "linear_generative_cross_entropy",
     "losses",
     "metrics",
     "ood",

@@ -12,6 +12,7 @@ from gence.losses.focal import dual_focal, focal, focal_sample_dependent
 from gence.losses.generative import GenCELoss, generative_cross_entropy
 from gence.losses.hybrid import gence_focal, gence_margin, gence_prior, gence_smoothing
 from gence.losses.ldam import LDAMLoss, ldam
+from gence.losses.linear import linear_class_mass, linear_generative_cross_entropy
 from gence.losses.margin import acls, mbls
 from gence.losses.marginal import dca, mdca, mmce
 from gence.losses.moving import MovingClassMass
@@ -55,6 +56,8 @@ __all__ = [
     "label_relaxation",
     "label_smoothing",
     "ldam",
+    "linear_class_mass",
+    "linear_generative_cross_entropy",
     "logit_adjusted",
     "mbls",
     "mdca",
