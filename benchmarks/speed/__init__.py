@@ -1,0 +1,1 @@
+"""What `benchmarks/cpu.py` and `benchmarks/gpu.py` share: what is compared, how it is timed, what is written."""
