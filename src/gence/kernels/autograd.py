@@ -117,6 +117,8 @@ def _eager_statistics(
     """`eager.statistics` as an operator, as it looks at values, which a graph cannot; and the share of each row in the
     class sums, q / S, from which `composed.gradient` needs no exponential, whatever the logits.
     """
+    if counts is not None and eager.can_look(logits) and bool(counts.all()):
+        counts = None  # a graph is made before there are labels to look at
     likelihood, log_sums, q = eager.statistics(logits, target, counts, weight, smoothing, keep=True)
     if q is not None:
         return likelihood, log_sums, q.div_(eager.along(log_sums.exp(), q))

@@ -64,8 +64,9 @@ def gradient(
     if counts is not None:
         own, pull = torch.where(counts, own, 0.0), torch.where(counts, pull, 0.0)
     own, pull = eager.of_rows(own), eager.of_rows(pull)
-    classes = eager.along(torch.arange(logits.shape[1], device=logits.device), logits)
-    asked = (1.0 - smoothing) * (classes == labels)
+    # Numbers of 32 bits are compared as many at a time as logits are multiplied.
+    classes = eager.along(torch.arange(logits.shape[1], device=logits.device, dtype=torch.int32), logits)
+    asked = torch.where(classes == labels.int(), 1.0 - smoothing, 0.0)
     if smoothing > 0.0:
         asked = asked + smoothing / logits.shape[1]
     if weight is not None:

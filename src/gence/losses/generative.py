@@ -24,7 +24,7 @@ from gence.losses._checks import (
 from gence.losses.by_classes import Implementation, by_classes, check_implementation, kernel_for
 from gence.losses.class_mass import ClassMass
 from gence.losses.cross_entropy import Reduction, class_dim, has_probability_targets, result_dtype, valid_rows
-from gence.losses.definition import definition
+from gence.losses.definition import definition, of_few_logits
 from gence.losses.moving import MovingClassMass
 
 if TYPE_CHECKING:
@@ -169,7 +169,11 @@ def _generative(
     settings = (weight, ignore_index, reduction, label_smoothing, strength, class_mass, process_group)
     kernel = kernel_for(input, target, weight, reduction, class_mass, process_group, impl)
     if kernel is None:
-        loss = definition(input, target, *settings, all_count=all_count)
+        of_batch = class_mass is None and process_group is None
+        plain = impl == "auto" and all_count and strength == 1.0 and of_batch and input.dim() == 2
+        loss = of_few_logits(input, target, weight, reduction, label_smoothing) if plain else None
+        if loss is None:
+            loss = definition(input, target, *settings, all_count=all_count)
     elif impl == "compiled" and not torch.compiler.is_compiling():
         loss = _compiled()(input, target, *settings, kernel=kernel, all_count=all_count)
     else:
