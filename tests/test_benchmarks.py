@@ -205,6 +205,37 @@ def test_a_candidate_that_computes_something_else_is_not_timed(monkeypatch: pyte
     assert "at" not in seen[-1]
 
 
+def test_cross_entropy_cannot_pass_for_gence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many classes their gradients differ by little beside the label's."""
+    candidates, cases, machines = (module(f"speed.{name}") for name in ("candidates", "cases", "machines"))
+    monkeypatch.setitem(candidates.DENSE, "wrong", candidates.Candidate(lambda: F.cross_entropy, "GenCE"))
+    case = cases.Case(40, 2000, ("GenCE, definition", "GenCE, eager", "wrong"), ("GenCE, eager",), dtype="bfloat16")
+    seen: list[dict[str, Any]] = []
+    with pytest.warns(UserWarning, match="no estimate of the model's marginal"):
+        cases.measure(case, machines.Processor(), cases.Effort(0.0, 1, 1), lambda found: seen.append(found))
+    found = seen[-1]["candidates"]
+    assert found["wrong"]["error"].startswith("ArithmeticError")
+    assert found["GenCE, eager"]["apart"] < 0.01
+
+
+def test_a_case_that_is_stopped_keeps_the_settings_that_were_timed() -> None:
+    cases, machines = module("speed.cases"), module("speed.machines")
+
+    class Stopped(machines.Processor):
+        settings = ("plain", "another")
+
+        def time(self, step, setting):
+            if setting == "another":
+                raise KeyboardInterrupt
+            return super().time(step, setting)
+
+    written: list[str] = []
+    case = cases.Case(8, 5, ("F.cross_entropy",), ("F.cross_entropy",))
+    with pytest.raises(KeyboardInterrupt):
+        cases.measure(case, Stopped(), cases.Effort(0.0, 1, 1), lambda found: written.append(json.dumps(found)))
+    assert list(json.loads(written[-1])["candidates"]["F.cross_entropy"]["times"]) == ["plain"]
+
+
 def test_a_candidate_that_takes_the_process_down_is_left_out_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = module("gpu")
     tried = []

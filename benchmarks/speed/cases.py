@@ -133,7 +133,7 @@ def measure(case: Case, machine: Machine, effort: Effort, changed: Callable[[dic
         for name, why in failed.items():
             with noting_failure(name) as entry:
                 entry["error"] = why
-    changed(found)
+        changed(found)
 
 
 def _steps_that_are_right(
@@ -152,7 +152,8 @@ def _steps_that_are_right(
             step = _step(candidate, inputs, effort.backend)
             value, gradients = step.run()
             entry["loss"] = value.item()
-            entry["apart"] = _apart(gradients, right.setdefault(candidate.of, gradients))
+            labels = None if case.features else inputs[-1]
+            entry["apart"] = _apart(gradients, right.setdefault(candidate.of, gradients), labels)
             if not entry["apart"] <= APART[case.dtype]:
                 raise ArithmeticError(f"a gradient is {entry['apart']:.2g} from that of the first of its kind")
             steps[name] = step
@@ -172,12 +173,23 @@ def _step(candidate: Candidate, inputs: Sequence[Tensor], backend: str) -> Step:
     return Step(loss, (logits, *inputs[1:]), restore)
 
 
-def _apart(gradients: Sequence[Tensor], right: Sequence[Tensor]) -> float:
-    """The greatest distance of a gradient from the right one, relative to its norm."""
+def _apart(gradients: Sequence[Tensor], right: Sequence[Tensor], labels: Tensor | None) -> float:
+    """The greatest distance of a gradient from the right one, relative to its norm.
+
+    That of logits is looked at apart where the labels are and elsewhere: with many classes the former is nearly all of
+    its norm, and the class mass, or even the softmax, could be left out unseen.
+    """
     if gradients is right:
         return 0.0
 
     def norm(tensor: Tensor) -> float:
         return torch.linalg.vector_norm(tensor, dtype=torch.float32).item()
 
-    return max(norm(own - other) / norm(other) for own, other in zip(gradients, right, strict=True))
+    def parts(gradient: Tensor) -> list[Tensor]:
+        if labels is None:
+            return [gradient]
+        at = labels.unsqueeze(1)
+        return [gradient.gather(1, at), gradient.scatter(1, at, 0.0)]
+
+    pairs = (pair for both in zip(gradients, right, strict=True) for pair in zip(*map(parts, both), strict=True))
+    return max(norm(own - other) / norm(other) for own, other in pairs)

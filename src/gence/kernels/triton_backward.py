@@ -91,14 +91,15 @@ def class_ratios(
     ROWS: tl.constexpr,  # of the logits that are worked on next in such pieces
     COLUMNS: tl.constexpr,
 ):
-    """Amount over mass, and for each piece of the columns whether its masses are all large enough to divide by."""
+    """Amount over mass, and for each piece of the columns whether all masses are large enough to divide by."""
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     inside = columns < NUM_CLASSES
     amounts, log_masses = load_of_classes(amount, log_mass, columns, inside)
     small = log_masses < LOG_SAFE_MASS
-    inverses = tl.exp2(tl.where(small, 0.0, -log_masses) * LOG2_E)
-    tl.store(ratio + columns, amounts * inverses, mask=inside)
-    tl.store(direct + tl.program_id(0), 1 - tl.max(small.to(tl.int32), 0))
+    ratios = amounts * tl.exp2(tl.where(small, 0.0, -log_masses) * LOG2_E)
+    unsafe = small | (tl.abs(ratios) == float("inf"))  # of large amounts: times a probability of 0 it would be NaN
+    tl.store(ratio + columns, ratios, mask=inside)
+    tl.store(direct + tl.program_id(0), 1 - tl.max(unsafe.to(tl.int32), 0))
 
 
 @triton.jit

@@ -44,9 +44,15 @@ def counting_rows(counts, rows, num_rows):
 
 
 @triton.jit
+def starts_of(rows, row_stride, ALIGNMENT: tl.constexpr):
+    """Where rows start: a product, which tells the compiler what they are multiples of, as no hint at a size does."""
+    return rows.to(tl.int64) * (row_stride // ALIGNMENT * ALIGNMENT)
+
+
+@triton.jit
 def load_logits(logits, row_stride, rows, columns, counting, NUM_CLASSES: tl.constexpr, ALIGNMENT: tl.constexpr):
     """Logits, minus infinity outside of the classes and in rows that do not count, which may hold anything."""
-    start = rows.to(tl.int64) * tl.multiple_of(row_stride, ALIGNMENT)
+    start = starts_of(rows, row_stride, ALIGNMENT)
     return tl.load(
         logits + start[:, None] + columns[None, :],
         mask=counting[:, None] & (columns < NUM_CLASSES)[None, :],
@@ -78,7 +84,7 @@ def load_spread(weight, smoothing, columns, NUM_CLASSES: tl.constexpr):
 @triton.jit
 def log_softmax_at(logits, row_stride, rows, label, counting, peak, log_sum, ALIGNMENT: tl.constexpr):
     """The log-probability of one class of each row."""
-    start = rows.to(tl.int64) * tl.multiple_of(row_stride, ALIGNMENT)
+    start = starts_of(rows, row_stride, ALIGNMENT)
     logit = tl.load(logits + start + label, mask=counting & (label >= 0), other=0.0).to(tl.float32)
     return (logit - peak) - log_sum
 

@@ -82,7 +82,7 @@ def _statistics(
     stride = logits.stride(0)
     labels = (logits, target, counts, weight, likelihood, saved)
     with torch.cuda.device_of(logits):
-        if tiles.fits_on_chip(num_classes, _aligned(logits), smoothing > 0.0):
+        if tiles.fits_on_chip(num_classes, logits.element_size(), _aligned(logits), smoothing > 0.0):
             tile = tiles.on_chip(num_classes)
             programs = tiles.programs_on_chip(num_rows, tile)
             sums = logits.new_empty((programs, num_classes), dtype=torch.float32)
@@ -128,7 +128,7 @@ def _gradient(
     common = {"SMOOTHED": smoothing > 0.0, "NUM_CLASSES": num_classes, "ALIGNMENT": _alignment(logits)}
     labels = (logits, saved.contiguous(), target, counts, weight, own, pull, amount, log_mass)
     with torch.cuda.device_of(logits):
-        if tiles.fits_on_chip(num_classes, _aligned(logits), smoothing > 0.0):
+        if tiles.fits_on_chip(num_classes, logits.element_size(), _aligned(logits), smoothing > 0.0):
             tile = tiles.on_chip(num_classes)
             grid = (_pieces(num_rows, tile.rows),)
             _launch(backward.row_gradients, grid, *labels, result, *numbers, **common, tile=tile)
@@ -167,6 +167,8 @@ def _as_read(
     logits: Tensor, target: Tensor, counts: Tensor | None, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """The arguments as the kernels read them: rows of neighbouring numbers, any distance apart, and plain vectors."""
+    if len(logits) > tiles.MOST_ROWS:
+        raise ValueError(f"there must be at most {tiles.MOST_ROWS} rows, not {len(logits)}: use impl='eager'")
     if logits.stride(1) != 1:
         logits = logits.contiguous()
     counts = None if counts is None else counts.contiguous().view(torch.uint8)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 LONGEST = 262_144
 """More classes than this are left to `eager`."""
 
+MOST_ROWS = 2**31 - 2**18
+"""Rows are counted in 32 bits, and a program looks some beyond the last."""
+
 _WARPS = {4096: 8, 8192: 8, 16_384: 16}  # by columns; 4 for fewer
 
 
@@ -22,13 +25,13 @@ class Tile:
     warps: int
 
 
-def fits_on_chip(num_classes: int, aligned: bool, smoothed: bool) -> bool:
+def fits_on_chip(num_classes: int, itemsize: int, aligned: bool, smoothed: bool) -> bool:
     """Whether rows are held in registers, and so read once; longer ones are read in pieces, twice.
 
-    The longest of them leave no registers for smoothing, nor for the addresses of rows that do not start at multiples
-    of 16 bytes.
+    The longest of them leave no registers for smoothing, nor for the next row in float32, nor for the addresses of rows
+    that do not start at multiples of 16 bytes.
     """
-    return num_classes <= 8192 or (num_classes <= 16_384 and aligned and not smoothed)
+    return num_classes <= 8192 or (num_classes * itemsize <= 32_768 and aligned and not smoothed)
 
 
 def on_chip(num_classes: int) -> Tile:
@@ -70,9 +73,10 @@ def long_gradient(num_classes: int, itemsize: int, aligned: bool, smoothed: bool
 def programs_on_chip(num_rows: int, tile: Tile) -> int:
     """How many programs share the rows; each writes one partial sum a class, which few rows a program do not repay.
 
-    132 multiprocessors (of a Hopper GPU) are busy with 32 warps each, or with 16 that hold twice the logits.
+    132 multiprocessors (of a Hopper GPU) are busy with 24 warps each, or with 16 that hold twice the logits. Their
+    registers have room for these at once, if nothing is smoothed; one more would start when all others are done.
     """
-    most = 132 * (16 if tile.columns >= 8192 else 32) // tile.warps
+    most = 132 * (16 if tile.columns >= 8192 else 24) // tile.warps
     return max(1, min(most, -(-num_rows // max(16, tile.rows))))
 
 

@@ -60,7 +60,7 @@ class Case:
 
     @property
     def on_chip(self) -> bool:
-        return tiles.fits_on_chip(self.num_classes, self.aligned, self.everything)
+        return tiles.fits_on_chip(self.num_classes, self.itemsize, self.aligned, self.everything)
 
     @property
     def long_gradient(self) -> tiles.Tile:
@@ -92,6 +92,17 @@ def test_compiles_without_spills(case, tmp_path):
         assert use["REG"] * 32 * tile.warps <= 65_536, (kernel.__name__, tile, use)
 
 
+@pytest.mark.parametrize("case", [Case(1000), Case(32_000), Case(16_384, "fp32")], ids=str)
+def test_reads_logits_sixteen_bytes_at_a_time(case):
+    """All but those of the labels, which are one a row: read one by one, logits would take several times as long."""
+    for kernel, tile in kernels(case):
+        if "logits" in kernel.arg_names:
+            loads = re.findall(r"ld\.global\S*", compiled(kernel, tile, case).asm["ptx"])
+            if case.dtype == "bf16":
+                assert sum(name.endswith(".b16") for name in loads) <= 2, (kernel.__name__, tile, loads)
+            assert any("v4.b32" in name for name in loads), (kernel.__name__, tile, loads)
+
+
 def test_would_see_a_spill(tmp_path):
     """Smoothing of the longest rows: why `fits_on_chip` sends them elsewhere."""
     case = Case(16_384, everything=True)
@@ -115,6 +126,14 @@ def kernels(case: Case):
 
 def resources(kernel, tile: tiles.Tile, case: Case, folder: Path) -> dict[str, int]:
     """Registers a thread, and bytes of stack, local and shared memory."""
+    binary = folder / "kernel.cubin"
+    binary.write_bytes(compiled(kernel, tile, case).asm["cubin"])
+    told = subprocess.run([CUOBJDUMP, "--dump-resource-usage", binary], capture_output=True, text=True, check=True)
+    return {name: int(number) for name, number in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", told.stdout)}
+
+
+def compiled(kernel, tile: tiles.Tile, case: Case):
+    """The kernel as it would run on logits of this kind."""
     known = {
         "SMOOTHED": case.everything,
         "NUM_CLASSES": case.num_classes,
@@ -129,12 +148,8 @@ def resources(kernel, tile: tiles.Tile, case: Case, folder: Path) -> dict[str, i
     signature = {name: "constexpr" if name in known else types.get(name, "*fp32") for name in names}
     constants = {(i,): known[name] for i, name in enumerate(names) if name in known}
     aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name].startswith("*")}
-    compiled = triton.compile(
+    return triton.compile(
         ASTSource(kernel, signature, constants, aligned),
         target=GPUTarget("cuda", case.capability, 32),
         options={"num_warps": tile.warps},
     )
-    binary = folder / "kernel.cubin"
-    binary.write_bytes(compiled.asm["cubin"])
-    told = subprocess.run([CUOBJDUMP, "--dump-resource-usage", binary], capture_output=True, text=True, check=True)
-    return {name: int(number) for name, number in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", told.stdout)}

@@ -63,6 +63,16 @@ def test_a_class_without_mass_and_amount(either):
     assert_as_good_as_eager(problem(5, 70, amount=amount, log_mass=log_mass))
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # numpy's, in the interpreter
+def test_a_large_amount_of_a_small_mass(either):
+    """Amount over mass overflows; times a probability of 0 it would be NaN."""
+    amount, log_mass = torch.ones(70, device=DEVICE), torch.zeros(70, device=DEVICE)
+    amount[3], log_mass[3] = 1e10, -68.0
+    given = problem(5, 70, amount=amount, log_mass=log_mass)
+    given.logits[:, 3] = -300.0
+    torch.testing.assert_close(by_triton(given)[2].double(), truth(given)[2], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy's, in the interpreter
 @pytest.mark.parametrize("what", ["NaN in a row", "a row masked everywhere", "infinity in a row"])
 def test_a_row_without_softmax_is_not_hidden(either, what):

@@ -78,6 +78,11 @@ def test_says_why_not(logits, words):
     assert not triton_support.available(logits)
 
 
+def test_says_when_there_are_too_many_rows():
+    with pytest.raises(ValueError, match=r"at most 2147221504 rows, not 2147483648: use impl='eager'"):
+        triton_ops.statistics(torch.empty(1, 1, device=DEVICE).expand(2**31, 1), torch.empty(0), None, None, 0.0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_is_available_for(dtype):
     assert triton_support.why_not(torch.zeros(2, 3, dtype=dtype, device=DEVICE)) is None
