@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -132,6 +135,53 @@ def test_a_class_ruled_out_gets_gradient_0(impl: str) -> None:
     value, gradient = value_and_gradient(by(impl), logits, target)
     assert value.isfinite()
     assert gradient[:, 1].eq(0).all()
+
+
+@every_twin
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("options", ["plain", "smoothing", "none", "half"])
+def test_classes_ruled_out_sum_to_no_nan(impl: str, options: str, reduction: str) -> None:
+    logits, target = batch()
+    logits[:, 1:3] = -torch.inf
+    target[:] = torch.tensor([0, 3, 4, 5]).repeat(4)[:13]
+    same(impl, logits, target, reduction=reduction, **OPTIONS[options])
+    target[5:8] = 1  # a label that no row allows costs infinitely much, as in cross-entropy
+    same(impl, logits, target, reduction=reduction, **OPTIONS[options])
+
+
+@every_twin
+def test_what_joins_with_value_0_takes_no_digits(impl: str) -> None:
+    logits, target = batch((64, 6), scale=1.0)
+    whole = class_mass(logits, target)
+    rare = replace(whole, log_sums=whole.log_sums - torch.tensor([30.0, 0, 0, 0, 0, 0], dtype=torch.float64))
+    same(impl, logits, target, class_mass=rare)
+
+
+@every_twin
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_an_ignored_row_far_from_the_mass_gets_gradient_0(impl: str, reduction: str) -> None:
+    logits, target = batch()
+    total = class_mass(logits, target, ignore_index=2)
+    total = replace(total, log_sums=total.log_sums - 1000.0 * (torch.arange(6) == 3))
+    target[target == 3] = 4
+    rows = target == 2
+    logits[~rows, 3] = -2000.0
+    options = {"ignore_index": 2, "reduction": reduction, "class_mass": replace(total, label_sums=total.label_sums + 1)}
+    same(impl, logits, target, **options)
+    for one in ("definition", impl):
+        assert value_and_gradient(by(one), logits, target, **options)[1][rows].eq(0).all()
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("options", ["plain", "smoothing", "ignored"])
+def test_a_backward_pass_under_autocast_is_as_exact(options: str, create_graph: bool) -> None:
+    logits, target = batch((64, 40))
+    logits = logits.float().requires_grad_()
+    value = generative_cross_entropy(logits, target, **OPTIONS[options], impl="eager")
+    truth = torch.autograd.grad(value, logits, retain_graph=True)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = torch.autograd.grad(value, logits, create_graph=create_graph)[0]
+    assert_close(64 * ours.detach(), 64 * truth, rtol=0, atol=1e-5)
 
 
 @small_batches
@@ -264,6 +314,25 @@ def test_compiled_gives_the_same_inside_and_outside_of_a_compiled_function() -> 
     assert_close(ours, value_and_gradient(by("definition"), logits, target), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("transform", [torch.func.grad, torch.vmap])
+def test_transforms_inside_of_a_compiled_function(transform: Callable[..., Any]) -> None:
+    logits, target = batch()
+    z = torch.stack([logits, -logits]) if transform is torch.vmap else logits
+    of = transform(lambda z: generative_cross_entropy(z, target))
+    compiled = torch.compile(of, backend="eager", fullgraph=True)
+    assert_close(compiled(z), of(z))
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_the_operators_of_a_compiled_graph_say_how_their_results_lie_in_memory(scale: float) -> None:
+    logits, target = batch((12, 6), scale=scale)
+    images, labels = batch((2, 6, 3, 2), scale=scale)
+    across = logits.T.contiguous().T
+    last = images.to(memory_format=torch.channels_last).flatten(2)
+    for z, y in ((across, target), (last, labels.flatten(1))):
+        torch.library.opcheck(torch.ops.gence.eager_statistics, (z, y, None, None, 0.0), test_utils="test_faketensor")
+
+
 @pytest.mark.parametrize("counts", [None, torch.tensor([True, False, True, True])])
 @pytest.mark.parametrize("weight", [None, torch.tensor([1.0, 2.0, 0.5])])
 def test_the_operators_of_a_compiled_graph_are_what_they_say(counts: Tensor | None, weight: Tensor | None) -> None:
@@ -302,6 +371,15 @@ def test_the_module_passes_it_on() -> None:
     assert_close(loss(logits, target), GenCELoss()(logits, target))
     assert "impl" not in repr(GenCELoss())
     assert isinstance(nn.Sequential(nn.Identity(), loss)[1], GenCELoss)
+
+
+def test_a_module_saved_before_there_was_a_choice_still_runs() -> None:
+    logits, target = batch()
+    old = GenCELoss()
+    del old.__dict__["impl"]
+    loss = pickle.loads(pickle.dumps(old))
+    assert_close(loss(logits, target), generative_cross_entropy(logits, target))
+    assert "impl" not in repr(copy.deepcopy(loss))
 
 
 def test_an_unknown_implementation_is_refused() -> None:

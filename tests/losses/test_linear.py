@@ -192,6 +192,38 @@ def test_only_what_needs_a_gradient_gets_one(needed: tuple[bool, ...]) -> None:
             assert_close(part.grad, one, **EXACT)
 
 
+def test_features_made_from_the_weight_itself() -> None:
+    """As in a language model whose head is its embedding: the weight is reached by two ways, each counted once."""
+    table, target = layer(15)[0][1], torch.arange(15) % 3
+
+    def features() -> Tensor:
+        return table[torch.arange(15) % CLASSES].tanh()
+
+    value = linear_generative_cross_entropy(features(), table, target, chunk=4)
+    truth = generative_cross_entropy(F.linear(features(), table), target, impl="definition")
+    first = [torch.autograd.grad(one, table, create_graph=True)[0] for one in (value, truth)]
+    assert_close(*first, **EXACT)
+    assert_close(*(torch.autograd.grad(one.square().sum(), table)[0] for one in first), **EXACT)
+
+
+@pytest.mark.parametrize(("compiled", "create_graph"), [(False, False), (False, True), (True, False)])
+def test_a_backward_pass_under_autocast_is_as_without(compiled: bool, create_graph: bool) -> None:
+    parts, target = layer()
+    single = tuple(part.detach().float().requires_grad_() for part in parts)
+    loss = torch.compile(ours, backend="aot_eager") if compiled else ours
+    value = loss(single, target, label_smoothing=0.1, chunk=4)
+    truth = torch.autograd.grad(value, single, retain_graph=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = torch.autograd.grad(value, single, create_graph=create_graph)
+    assert_close([one.detach() for one in found], list(truth), rtol=0, atol=1e-6)
+
+
+def test_transforms_inside_of_a_compiled_function() -> None:
+    (features, weight, bias), target = layer()
+    of = grad(lambda x: linear_generative_cross_entropy(x, weight.detach(), target, bias.detach(), chunk=4))
+    assert_close(torch.compile(of, backend="eager", fullgraph=True)(features.detach()), of(features.detach()), **EXACT)
+
+
 def test_without_a_bias() -> None:
     (features, weight, _), target = layer()
     found = linear_generative_cross_entropy(features, weight, target, chunk=4)

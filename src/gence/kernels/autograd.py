@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gence.kernels import composed, eager
+from gence.kernels.autocast import without_autocast
 
 Kernel = Literal["composed", "eager", "triton"]
 
@@ -66,20 +67,23 @@ class _Statistics(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        with without_autocast(gradients[0]):
+            return _Statistics._to_logits(ctx, *gradients), None, None, None, None, None
+
+    @staticmethod
+    def _to_logits(ctx: Any, *gradients: Tensor) -> Tensor:
         logits, saved, target, counts, weight, log_sums = ctx.saved_tensors
         labels = (target, counts, weight, ctx.smoothing)
         of_likelihood, of_sums = gradients
         terms = _terms(of_likelihood, of_sums, log_sums)
         if torch.is_grad_enabled():  # somebody wants the second derivative
             again = composed.statistics(logits, *labels)
-            of_logits = torch.autograd.grad(again, logits, gradients, create_graph=True)[0]
-        elif saved is not None:
-            of_logits = torch.ops.gence.triton_gradient(logits, saved, *labels, *terms)
-        else:
-            # The kept probabilities are no longer those once they have become the gradient.
-            kept, ctx.kept = ctx.kept, None
-            of_logits = eager.gradient(logits, kept, *labels, *terms)
-        return of_logits, None, None, None, None, None
+            return torch.autograd.grad(again, logits, gradients, create_graph=True)[0]
+        if saved is not None:
+            return torch.ops.gence.triton_gradient(logits, saved, *labels, *terms)
+        # The kept probabilities are no longer those once they have become the gradient.
+        kept, ctx.kept = ctx.kept, None
+        return eager.gradient(logits, kept, *labels, *terms)
 
 
 def _terms(of_likelihood: Tensor, of_sums: Tensor, log_sums: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -121,9 +125,9 @@ def _eager_statistics(
         counts = None  # a graph is made before there are labels to look at
     likelihood, log_sums, q = eager.statistics(logits, target, counts, weight, smoothing, keep=True)
     if q is not None:
-        return likelihood, log_sums, q.div_(eager.along(log_sums.exp(), q))
+        return likelihood, log_sums, q.div_(eager.along(log_sums.exp(), q)).contiguous()
     log_q = logits.log_softmax(1, dtype=log_sums.dtype)
-    shares = log_q.sub_(eager.along(log_sums, log_q)).exp_()
+    shares = log_q.sub_(eager.along(log_sums, log_q)).exp_().contiguous()
     return likelihood, log_sums, shares if counts is None else shares.masked_fill_(~counts.unsqueeze(1), 0.0)
 
 
@@ -132,8 +136,9 @@ def _(
     logits: Tensor, target: Tensor, counts: Tensor | None, weight: Tensor | None, smoothing: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     dtype = eager.computing_dtype(logits)
-    likelihood, log_sums = (logits.new_empty(shape, dtype=dtype) for shape in (target.shape, logits.shape[1]))
-    return likelihood, log_sums, torch.empty_like(logits, dtype=dtype)
+    shapes = target.shape, logits.shape[1:2], logits.shape  # contiguous, however the logits are laid out
+    likelihood, log_sums, shares = (logits.new_empty(shape, dtype=dtype) for shape in shapes)
+    return likelihood, log_sums, shares
 
 
 differentiate("eager", composed.gradient)

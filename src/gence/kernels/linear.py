@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gence.kernels import composed, eager
+from gence.kernels.autocast import is_under_autocast, without_autocast
 
 Kernel = Literal["eager", "triton"]
 
@@ -92,13 +93,17 @@ class _Statistics(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if not torch.is_grad_enabled():
             return _returned(ctx, *_backward(*_terms(ctx, *gradients)))
-        # Somebody wants the second derivative.
+        # Somebody wants the second derivative. The layer is taken by views of its own: of the tensors themselves one
+        # may be made from another, as features from a weight that is also the embedding, and would count twice.
         features, weight, bias, target, counts, class_weight, *_ = ctx.saved_tensors
-        logits = F.linear(_counting(features, counts), weight, bias)
-        again = composed.statistics(logits, target, counts, class_weight, ctx.settings[0])
-        wanted = zip((features, weight, bias), ctx.needs_input_grad, strict=False)
-        inputs = [one for one, of_it in wanted if of_it]
-        found = iter(torch.autograd.grad(again, inputs, gradients, create_graph=True))
+        features, weight = features.view_as(features), weight.view_as(weight)
+        bias = None if bias is None else bias.view_as(bias)
+        with without_autocast(features):
+            logits = F.linear(_counting(features, counts), weight, bias)
+            again = composed.statistics(logits, target, counts, class_weight, ctx.settings[0])
+            wanted = zip((features, weight, bias), ctx.needs_input_grad, strict=False)
+            inputs = [one for one, of_it in wanted if one is not None and of_it]
+            found = iter(torch.autograd.grad(again, inputs, gradients, create_graph=True))
         return *(next(found) if of_it else None for of_it in ctx.needs_input_grad[:3]), *(None,) * 6
 
 
@@ -159,6 +164,10 @@ def _backward(
     needed: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients with respect to features, weight and bias; those not needed are empty."""
+    if is_under_autocast(features):
+        given = (features, weight, bias, target, counts, class_weight, smoothing, kernel, rows)
+        with without_autocast(features):
+            return _backward(*given, of_likelihood, of_sums, log_sums, saved, needed)
     to_features, to_weight, to_bias = _gradients(features, weight, needed)
     one = torch.ones_like(of_sums[0])
     for at in _chunks(features, rows):

@@ -12,6 +12,11 @@ import torch
 from torch import Tensor
 
 from gence.kernels import composed, eager
+from gence.kernels.autocast import without_autocast
+
+RULED_OUT = -1e30
+"""In the place of the log mass of a class that no row allows: sums of it stay finite, so that a row with that label has
+the infinite loss it has in cross-entropy, and not the NaN of inf - inf."""
 
 
 def generative_cross_entropy_of_batch(logits: Tensor, target: Tensor, strength: float, *, mean: bool) -> Tensor:
@@ -47,6 +52,7 @@ class _Loss(torch.autograd.Function):
         else:
             each, log_sums, _ = eager.statistics(logits, target, None, None, 0.0)
             likelihood, q, ratio = each.sum(), None, None
+            log_sums.clamp_(min=RULED_OUT)
         ctx.kept, ctx.strength, ctx.divisor = q, strength, divisor
         ctx.save_for_backward(logits, target, labels, log_sums, ratio)
         class_term = labels.dot(log_sums) - rows * math.log(rows)
@@ -54,19 +60,24 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        with without_autocast(gradients[0]):
+            return _Loss._to_logits(ctx, *gradients), None, None, None
+
+    @staticmethod
+    def _to_logits(ctx: Any, *gradients: Tensor) -> Tensor:
         of_loss = gradients[0] / ctx.divisor
         logits, target, labels, log_sums, ratio = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants the second derivative
             likelihood, log_sums = composed.statistics(logits, target, None, None, 0.0)
-            again = ctx.strength * (labels @ log_sums) - likelihood.sum()
-            return torch.autograd.grad(again, logits, of_loss, create_graph=True)[0], None, None, None
+            again = ctx.strength * (labels @ log_sums.clamp(min=RULED_OUT)) - likelihood.sum()
+            return torch.autograd.grad(again, logits, of_loss, create_graph=True)[0]
         # The kept probabilities are no longer those once they have become the gradient.
         q, ctx.kept = ctx.kept, None
         if ratio is None:
             terms = (of_loss, torch.ones_like(of_loss), (ctx.strength * of_loss) * labels, log_sums)
-            return eager.gradient(logits, None, target, None, None, 0.0, *terms), None, None, None
+            return eager.gradient(logits, None, target, None, None, 0.0, *terms)
         q = logits.softmax(1) if q is None else q
         ratio = ratio * of_loss
         eager.scale(q, of_loss - q.mv(ratio), ratio)
         q.scatter_add_(1, target.unsqueeze(1), (-of_loss).expand(len(q), 1))
-        return q, None, None, None
+        return q

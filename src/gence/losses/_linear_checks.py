@@ -7,16 +7,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from gence.kernels.autocast import is_under_autocast
 from gence.losses._checks import check_class_numbers, check_label_smoothing, check_reduction, check_whole
 from gence.losses.class_mass import ClassMass
 from gence.losses.moving import MovingClassMass
 
 LinearImplementation = Literal["auto", "eager", "triton"]
-
-
-def is_under_autocast(features: Tensor) -> bool:
-    """Whether PyTorch would cast what is multiplied on this device."""
-    return features.device.type != "meta" and torch.is_autocast_enabled(features.device.type)
 
 
 def check_parts(class_mass: object, process_group: object, reduction: str) -> None:

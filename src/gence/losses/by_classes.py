@@ -14,7 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gence.kernels.plain import generative_cross_entropy_of_batch
+from gence.kernels.autocast import is_under_autocast, without_autocast
+from gence.kernels.plain import RULED_OUT, generative_cross_entropy_of_batch
 from gence.losses._checks import check_process_group
 from gence.losses.class_mass import ClassMass, label_counts
 from gence.losses.cross_entropy import Reduction, has_probability_targets
@@ -60,7 +61,7 @@ def kernel_for(
         return None
     if weight is not None and weight.requires_grad:
         return None  # it says, as F.cross_entropy does, that it has no such gradient
-    if input.numel() == 0 or (not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()):
+    if input.numel() == 0 or torch._C._are_functorch_transforms_active():
         return None
     if impl == "triton":
         from gence.kernels.triton_support import why_not
@@ -117,8 +118,8 @@ def by_classes(
         kernel: Its name in `gence.kernels.autograd`.
         all_count: Whether no label is known to be the ignored one.
     """
-    if input.device.type != "meta" and torch.is_autocast_enabled(input.device.type):
-        with torch.autocast(input.device.type, enabled=False):  # it would take products of sums in half precision
+    if is_under_autocast(input):
+        with without_autocast(input):  # it would take products of sums in half precision
             settings = (weight, ignore_index, reduction, label_smoothing, strength, class_mass, process_group)
             return by_classes(input, target, *settings, kernel=kernel, all_count=all_count)
     of_parts = class_mass is not None or process_group is not None
@@ -164,7 +165,7 @@ def of_batch(
 ) -> Tensor:
     """The loss of rows that are all of the batch, from their log-likelihoods and the class sums over them."""
     rows = target.numel() if counts is None else counts.sum().clamp(min=1).to(log_sums)
-    log_mass = log_sums - (math.log(rows) if isinstance(rows, int) else rows.log())
+    log_mass = log_sums.clamp(min=RULED_OUT) - (math.log(rows) if isinstance(rows, int) else rows.log())
     weight = None if weight is None else weight.to(log_mass)
     if reduction == "none":
         each = log_mass if weight is None else weight * log_mass
@@ -207,7 +208,8 @@ def of_part(
     class_term = _class_term(own, mass, weight)
     log_r = weighted(mass.label_share, weight, own.label_smoothing).log() - mass.log_mass
     pull = (log_sums + log_r).exp().sum()
-    terms = strength * (class_term + pull - pull.detach()) - likelihood
+    # In this order: what joins with value 0 may be many times as large as the rest.
+    terms = strength * (class_term + (pull - pull.detach())) - likelihood
     divisor = torch.ones_like(mass.rows)
     if reduction == "mean":
         divisor = mass.rows if weight is None else (weight * mass.label_sums).sum()
@@ -221,7 +223,8 @@ def of_part(
 
 def _class_term(rows: ClassMass, mass: ClassMass, weight: Tensor | None) -> Tensor:
     """What the class mass takes off, summed over the rows that these are the sums of."""
-    return rows.rows * (weighted(rows.label_share, weight, rows.label_smoothing) * mass.log_mass).sum()
+    log_mass = mass.log_mass.clamp(min=RULED_OUT)
+    return rows.rows * (weighted(rows.label_share, weight, rows.label_smoothing) * log_mass).sum()
 
 
 def _as_rows(input: Tensor, target: Tensor, *, flat: bool) -> tuple[Tensor, Tensor]:

@@ -60,7 +60,7 @@ def generative_cross_entropy(
     The mass is over all of V, row i included and unweighted, and the gradient flows through it. The value depends on
     the whole batch: it can be negative, it is 0 for a batch of one row, and validation should use the negative
     log-likelihood instead. One row with NaN makes the result NaN; an ignored row may hold NaN without changing the
-    value, but its own gradient is then NaN, as in `F.cross_entropy`.
+    value, but its own gradient may then be NaN, as in `F.cross_entropy`.
 
     Where the rows are a part of the batch that is meant, `class_mass` or `process_group` says so:
 
@@ -221,6 +221,7 @@ class GenCELoss(nn.Module):
     """
 
     weight: Tensor | None
+    impl: Implementation = "auto"  # also that of a module saved before there was a choice
 
     def __init__(
         self,
@@ -253,7 +254,7 @@ class GenCELoss(nn.Module):
         self.strength = strength
         self.class_mass = class_mass
         self.process_group = process_group
-        self.impl: Implementation = impl
+        self.impl = impl
         self._seen: set[int] = set()
         self._warned = False
 

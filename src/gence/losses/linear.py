@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gence.kernels.autocast import is_under_autocast, without_autocast
 from gence.losses._cautions import of_few_rows
 from gence.losses._checks import caution_of_ranks_apart, check_strength, value_of
 from gence.losses._linear_checks import (
@@ -17,7 +17,6 @@ from gence.losses._linear_checks import (
     check_computation,
     check_layer,
     check_parts,
-    is_under_autocast,
 )
 from gence.losses.by_classes import of_batch, of_part, own_mass
 from gence.losses.class_mass import ClassMass, sums_of
@@ -109,7 +108,7 @@ def linear_generative_cross_entropy(
     counts = None if all_count else y != ignore_index
     layer, dtype = _as_multiplied(features, weight, bias)
     settings = (class_weight, ignore_index, reduction, label_smoothing, strength, class_mass, process_group)
-    with _without_autocast(features):
+    with without_autocast(features):
         if _is_transformed(*layer):
             loss = definition(_logits(*layer, counts), y, *settings)
         else:
@@ -166,7 +165,7 @@ def linear_class_mass(
     y = target.flatten().long()
     counts = None if all_count else y != ignore_index
     layer, _ = _as_multiplied(features, weight, bias)
-    with _without_autocast(features):
+    with without_autocast(features):
         if _is_transformed(*layer):
             log_q = _logits(*layer, counts).log_softmax(1, dtype=computing_dtype(layer[0]))
             return sums_of(log_q, y, class_weight, ignore_index, label_smoothing)
@@ -185,17 +184,12 @@ def _as_multiplied(
     return (rows.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)), torch.float32
 
 
-def _without_autocast(features: Tensor) -> AbstractContextManager[object]:
-    """What is multiplied is in its dtype by now; what is found is not to be rounded to it."""
-    return torch.autocast(features.device.type, enabled=False) if is_under_autocast(features) else nullcontext()
-
-
 def _is_transformed(*layer: Tensor | None) -> bool:
     """Whether the derivative is asked for by other means than a backward pass, which is all that the chunks have."""
-    if torch.compiler.is_compiling():
-        return False
     if torch._C._are_functorch_transforms_active():
         return True
+    if torch.compiler.is_compiling():
+        return False
     return any(t is not None and torch.autograd.forward_ad.unpack_dual(t).tangent is not None for t in layer)
 
 

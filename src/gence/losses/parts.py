@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -52,8 +53,9 @@ def share_of_whole(
     scores = log_q - strength * along(mass.log_mass, log_q)
     terms = cross_entropy_of_scores(scores, target, weight, ignore_index, "none", label_smoothing)
     log_r = weighted(mass.label_share, weight, label_smoothing).log() - mass.log_mass
-    pull = (log_q + along(log_r, log_q)).exp().sum(class_dim(log_q))
-    pull = pull.masked_fill(~valid_rows(log_q, target, ignore_index).squeeze(class_dim(log_q)), 0.0)
+    # Left out before the exponential: where that overflows, the gradient of what is left out after it is NaN.
+    left_out = ~valid_rows(log_q, target, ignore_index)
+    pull = (log_q + along(log_r, log_q)).masked_fill(left_out, -math.inf).exp().sum(class_dim(log_q))
     terms = terms + strength * (pull - pull.detach())
     if reduction == "none":
         return terms
