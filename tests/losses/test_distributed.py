@@ -6,12 +6,8 @@ Both processes are started once and run every case, as starting them takes secon
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +24,7 @@ from gence import (
     generative_cross_entropy,
 )
 from gence.losses import GenCELoss
+from two_processes import start, take_part, what_went_wrong
 
 ROWS, FEATURES, CLASSES = 24, 6, 5
 NEAR: dict[str, Any] = {"rtol": 0.0, "atol": 1e-10}
@@ -289,53 +286,17 @@ def case_ranks_apart_are_warned_of_once() -> None:
 CASES = {name.removeprefix("case_"): case for name, case in list(globals().items()) if name.startswith("case_")}
 
 
-def main(rank: int, store: str, folder: Path) -> None:
-    """One of the two processes: run every case, leave a file for each with what went wrong, empty if nothing did."""
-    import traceback
-
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", rank=rank, world_size=2, store=dist.FileStore(store, 2), timeout=timedelta(seconds=60)
-    )
-    for name, case in CASES.items():
-        trace = ""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                case()
-        except BaseException:  # the other process must not be left waiting for this one's later cases
-            trace = traceback.format_exc()
-        (folder / f"{name}-{rank}.txt").write_text(trace)
-        dist.barrier()
-    dist.destroy_process_group()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(rank), str(folder / "store"), str(folder)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        outputs = [process.communicate(timeout=180)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
+    start(__file__, folder)
     return folder
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes(name: str, rank: int, folder: Path) -> None:
-    trace = (folder / f"{name}-{rank}.txt").read_text()
+    trace = what_went_wrong(name, rank, folder)
     assert not trace, trace
 
 
@@ -346,4 +307,4 @@ def test_what_is_no_group_is_refused() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    take_part(CASES)

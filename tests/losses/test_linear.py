@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import subprocess
-import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from gence import MovingClassMass, class_mass, generative_cross_entropy, linear_generative_cross_entropy
 from gence.losses import linear_class_mass
+from two_processes import start, take_part, what_went_wrong
 
 EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 1e-13}
 CLASSES, FEATURES = 5, 4
@@ -642,44 +638,11 @@ class Head(nn.Module):
 CASES = {name.removeprefix("case_"): case for name, case in list(globals().items()) if name.startswith("case_")}
 
 
-def main(rank: int, store: str, folder: Path) -> None:
-    """One of the two processes: run every case, leave a file with what went wrong."""
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    dist.init_process_group(
-        "gloo", rank=rank, world_size=2, store=dist.FileStore(store, 2), timeout=timedelta(seconds=60)
-    )
-    wrong = []
-    for name, case in CASES.items():
-        try:
-            case()
-        except BaseException:  # the other process must not be left waiting for this one's later cases
-            wrong.append(f"{name}: {traceback.format_exc()}")
-        dist.barrier()
-    (folder / f"{rank}.txt").write_text("\n".join(wrong))
-    dist.destroy_process_group()
-
-
 def test_two_processes(tmp_path: Path) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(rank), str(tmp_path / "store"), str(tmp_path)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        outputs = [process.communicate(timeout=180)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
-    for rank in (0, 1):
-        assert (tmp_path / f"{rank}.txt").read_text() == ""
+    start(__file__, tmp_path)
+    for name, rank in itertools.product(CASES, (0, 1)):
+        assert what_went_wrong(name, rank, tmp_path) == ""
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    take_part(CASES)

@@ -6,13 +6,8 @@ Both processes are started once and run every case, as starting them takes secon
 from __future__ import annotations
 
 import functools
-import os
-import subprocess
-import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -27,6 +22,7 @@ from gence.losses.criterion import Criterion
 from gence.losses.hybrid import gence_prior, gence_smoothing
 from gence.training import Recipe, train
 from gence.training.ranks import data_parallel, logits_of_all_ranks
+from two_processes import start, take_part, what_went_wrong
 
 COUNTS = [10, 8, 5]
 # 23 rows in batches of 5, 6, 6 and 6: the slices of a batch of 5 are of 3 and 2 rows.
@@ -158,46 +154,10 @@ def case_cuda_with_batch_norm_equals_one_process() -> None:
 CASES = {name.removeprefix("case_"): case for name, case in list(globals().items()) if name.startswith("case_")}
 
 
-def main(rank: int, store: str, folder: Path) -> None:
-    """One of the two processes: run every case, leave a file for each with what went wrong, empty if nothing did."""
-    import traceback
-
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", rank=rank, world_size=2, store=dist.FileStore(store, 2), timeout=timedelta(seconds=60)
-    )
-    for name, case in CASES.items():
-        trace = ""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                case()
-        except BaseException:  # the other process must not be left waiting for this one's later cases
-            trace = traceback.format_exc()
-        (folder / f"{name}-{rank}.txt").write_text(trace)
-        dist.barrier()
-    dist.destroy_process_group()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(rank), str(folder / "store"), str(folder)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        outputs = [process.communicate(timeout=180)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
+    start(__file__, folder)
     return folder
 
 
@@ -206,7 +166,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes(name: str, rank: int, folder: Path) -> None:
     if "cuda" in name and not torch.cuda.is_available():
         pytest.skip("needs a CUDA GPU")
-    trace = (folder / f"{name}-{rank}.txt").read_text()
+    trace = what_went_wrong(name, rank, folder)
     assert not trace, trace
 
 
@@ -251,4 +211,4 @@ def test_the_gradient_of_own_rows_is_that_of_the_whole_batch_times_the_ranks(
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    take_part(CASES)

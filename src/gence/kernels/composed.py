@@ -1,7 +1,6 @@
 """What GenCE needs of the logits, composed of PyTorch's operators and differentiated by autograd.
 
-It is what a compiler fuses best, what costs least for few logits, where the price is the number of operators, and what
-can be differentiated twice.
+It is what a compiler fuses best, and what can be differentiated twice.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ def gradient(
         amount: As there.
         log_sums: `(C)`, log S.
     """
-    labels = (target if counts is None else target.masked_fill(~counts, 0)).unsqueeze(1)
+    labels = eager.label_index(target, counts)
     if counts is not None:
         own, pull = torch.where(counts, own, 0.0), torch.where(counts, pull, 0.0)
     own, pull = eager.of_rows(own), eager.of_rows(pull)
@@ -77,13 +76,7 @@ def gradient(
 
 
 def _log_sums(log_q: Tensor, counts: Tensor | None) -> Tensor:
-    rows = eager.row_axes(log_q)
-    if not torch.compiler.is_compiling() and eager.can_look(log_q):
-        q = log_q.exp()
-        sums = (q if counts is None else q.masked_fill(~counts.unsqueeze(1), 0.0)).sum(rows)
-        if eager.is_at_least(sums.detach().min(), eager.SAFE):
-            return sums.log()
     # A class that is impossible in every row must get gradient 0, not the NaN of inf - inf.
     bounded = log_q.clamp(min=torch.finfo(log_q.dtype).min)
     total = bounded if counts is None else bounded.masked_fill(~counts.unsqueeze(1), -torch.inf)
-    return total.logsumexp(rows).clamp(min=torch.finfo(log_q.dtype).min)
+    return total.logsumexp(eager.row_axes(log_q)).clamp(min=torch.finfo(log_q.dtype).min)

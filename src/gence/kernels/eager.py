@@ -51,7 +51,7 @@ def statistics(
         q = _probabilities(logits, counts, dtype)
         sums = q.sum(row_axes(q))
         if is_at_least(sums.min(), SAFE):
-            index = _index(target, counts)
+            index = label_index(target, counts)
             likelihood = log_of_labels(logits, q.gather(1, index).squeeze(1), index.squeeze(1))
             if weight is not None:
                 likelihood.mul_(_label_weight(target, counts, weight, smoothing, dtype))
@@ -60,7 +60,7 @@ def statistics(
             return likelihood, sums.log_(), q if keep else None
         del q
     log_q = logits.log_softmax(1, dtype=dtype)
-    likelihood = log_q.gather(1, _index(target, counts)).squeeze(1)
+    likelihood = log_q.gather(1, label_index(target, counts)).squeeze(1)
     likelihood = likelihood * _label_weight(target, counts, weight, smoothing, dtype)
     if smoothing > 0.0:
         likelihood += dot(log_q, spread(logits, weight, smoothing))
@@ -113,6 +113,7 @@ def gradient(
     ratio = torch.where(used, amount * (-log_mass).exp(), 0.0)
     in_place = logits.dtype == dtype
     result = probabilities if in_place and probabilities is not None else torch.empty_like(logits)
+    spread_out = spread(logits, weight, smoothing)
     at_once = direct and (in_place or probabilities is not None)
     for rows in [slice(None)] if at_once else _blocks(logits):
         z, y = logits[rows], target[rows]
@@ -125,7 +126,7 @@ def gradient(
         else:
             q = probabilities[rows]
         label = _label_weight(y, of_count, weight, smoothing, dtype)
-        whole = label if smoothing == 0.0 else label + spread(logits, weight, smoothing).sum()
+        whole = label if smoothing == 0.0 else label + spread_out.sum()
         if direct:
             row = mine * whole - pulled * dot(q, ratio)
             scale(q, row, ratio * pulled) if pulled.dim() == 0 else scale(q, row, ratio, pulled)
@@ -136,9 +137,8 @@ def gradient(
             q.mul_((mine * whole - pulled * t.sum(1)).unsqueeze(1))
             q.add_(t.mul_(of_rows(pulled)))
         if smoothing > 0.0:
-            each = along(spread(logits, weight, smoothing), q)
-            q.sub_(each * of_rows(mine))
-        index = _index(y, of_count)
+            q.sub_(along(spread_out, q) * of_rows(mine))
+        index = label_index(y, of_count)
         q.scatter_(1, index, q.gather(1, index) - (mine * label).expand(y.shape).unsqueeze(1))
         if not in_place:
             result[rows] = q
@@ -146,6 +146,7 @@ def gradient(
 
 
 def computing_dtype(logits: Tensor) -> torch.dtype:
+    """float32 for half precision, else the dtype of the logits: log-probabilities need at least float32."""
     return torch.float32 if logits.dtype in (torch.float16, torch.bfloat16) else logits.dtype
 
 
@@ -196,7 +197,8 @@ def dot(q: Tensor, vector: Tensor) -> Tensor:
     return q @ vector if q.dim() == 2 else vector @ q
 
 
-def _index(target: Tensor, counts: Tensor | None) -> Tensor:
+def label_index(target: Tensor, counts: Tensor | None) -> Tensor:
+    """The labels as an index along the classes, with some class in rows that do not count."""
     return (target if counts is None else target.masked_fill(~counts, 0)).unsqueeze(1)
 
 
@@ -206,7 +208,7 @@ def _label_weight(
     """What the label of each row weighs, without its part in what is spread; `()` where all weigh the same."""
     if weight is None:
         return torch.full((), 1.0 - smoothing, dtype=dtype, device=target.device)
-    return (1.0 - smoothing) * weight.to(dtype)[_index(target, counts).squeeze(1)]
+    return (1.0 - smoothing) * weight.to(dtype)[label_index(target, counts).squeeze(1)]
 
 
 def spread(logits: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gence.kernels.eager import computing_dtype
 from gence.losses._checks import caution_of_ranks_apart, check_reduction, check_strength, check_tensors
-from gence.losses.cross_entropy import Reduction, computing_dtype, result_dtype
+from gence.losses.cross_entropy import Reduction, result_dtype
 
 
 def generative_binary_cross_entropy_with_logits(

@@ -7,11 +7,9 @@ here, on one number a row or a class.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from gence.kernels.autocast import is_under_autocast, without_autocast
@@ -20,7 +18,7 @@ from gence.losses._checks import check_process_group
 from gence.losses.class_mass import ClassMass, label_counts
 from gence.losses.cross_entropy import Reduction, has_probability_targets
 from gence.losses.moving import MovingClassMass
-from gence.losses.parts import mass_of_whole, weighted
+from gence.losses.parts import class_term, mass_of_whole, mean_divisor, shared, weighted
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -134,7 +132,7 @@ def by_classes(
     own = own_mass(log_sums, y, counts, weight, ignore_index, label_smoothing)
     if of_parts:
         return of_part(likelihood.sum(), log_sums, own, reduction, strength, class_mass, process_group)
-    terms = of_batch(likelihood, log_sums, own.label_sums, y, counts, weight, reduction, label_smoothing, strength)
+    terms = of_batch(likelihood, log_sums, own, y, counts, reduction, strength)
     return terms.view(target.shape) if reduction == "none" else terms
 
 
@@ -155,36 +153,26 @@ def own_mass(
 def of_batch(
     likelihood: Tensor,
     log_sums: Tensor,
-    labels: Tensor,
+    own: ClassMass,
     target: Tensor,
     counts: Tensor | None,
-    weight: Tensor | None,
     reduction: Reduction,
-    label_smoothing: float,
     strength: float,
 ) -> Tensor:
     """The loss of rows that are all of the batch, from their log-likelihoods and the class sums over them."""
-    rows = target.numel() if counts is None else counts.sum().clamp(min=1).to(log_sums)
-    log_mass = log_sums.clamp(min=RULED_OUT) - (math.log(rows) if isinstance(rows, int) else rows.log())
-    weight = None if weight is None else weight.to(log_mass)
+    weight, smoothing = None if own.weight is None else own.weight.to(log_sums), own.label_smoothing
+    log_mass = log_sums.clamp(min=RULED_OUT) - own.rows.clamp(min=1).log()
     if reduction == "none":
         each = log_mass if weight is None else weight * log_mass
-        terms = (1.0 - label_smoothing) * each[target if counts is None else target.masked_fill(~counts, 0)]
-        terms = terms + label_smoothing * each.mean()
+        terms = (1.0 - smoothing) * each[target if counts is None else target.masked_fill(~counts, 0)]
+        terms = terms + smoothing * each.mean()
         return strength * (terms if counts is None else terms.masked_fill(~counts, 0.0)) - likelihood
-    asked = labels
-    if label_smoothing > 0.0:
-        asked = (1.0 - label_smoothing) * labels + label_smoothing / len(labels) * labels.sum()
-    if weight is not None:
-        asked = weight * asked
+    of_classes = class_term(own, log_mass, weight)
     if reduction == "sum":
-        return strength * (asked @ log_mass) - likelihood.sum()
-    divisor = rows if weight is None else (weight * labels).sum()
-    if isinstance(divisor, int):
-        return (strength * (asked @ log_mass) - likelihood.sum()) / divisor
-    if weight is None:
-        divisor = labels.sum()  # 0, and not 1, where no row counts
-    return strength * (torch.where(divisor == 0.0, 0.0, asked / divisor) @ log_mass) - likelihood.sum() / divisor
+        return strength * of_classes - likelihood.sum()
+    divisor = mean_divisor(own, weight)
+    # Where no row counts, the value is NaN as that of cross-entropy, and no gradient is.
+    return strength * of_classes / torch.where(divisor == 0.0, 1.0, divisor) - likelihood.sum() / divisor
 
 
 def of_part(
@@ -205,26 +193,15 @@ def of_part(
     if process_group is not None:
         check_process_group(process_group)
     whole, mass, all_terms = mass_of_whole(own, -likelihood.detach(), class_mass, process_group)
-    class_term = _class_term(own, mass, weight)
+    log_mass = mass.log_mass.clamp(min=RULED_OUT)
     log_r = weighted(mass.label_share, weight, own.label_smoothing).log() - mass.log_mass
     pull = (log_sums + log_r).exp().sum()
     # In this order: what joins with value 0 may be many times as large as the rest.
-    terms = strength * (class_term + (pull - pull.detach())) - likelihood
-    divisor = torch.ones_like(mass.rows)
-    if reduction == "mean":
-        divisor = mass.rows if weight is None else (weight * mass.label_sums).sum()
-    share = terms / divisor
-    if process_group is None:
-        return share
-    value = share if all_terms is None else (all_terms + strength * _class_term(whole, mass, weight)) / divisor
-    of_all_ranks = dist.get_world_size(process_group) * share
-    return value.detach() + (of_all_ranks - of_all_ranks.detach())
-
-
-def _class_term(rows: ClassMass, mass: ClassMass, weight: Tensor | None) -> Tensor:
-    """What the class mass takes off, summed over the rows that these are the sums of."""
-    log_mass = mass.log_mass.clamp(min=RULED_OUT)
-    return rows.rows * (weighted(rows.label_share, weight, rows.label_smoothing) * log_mass).sum()
+    terms = strength * (class_term(own, log_mass, weight) + (pull - pull.detach())) - likelihood
+    divisor = mean_divisor(mass, weight) if reduction == "mean" else torch.ones_like(mass.rows)
+    if all_terms is not None:
+        all_terms = all_terms + strength * class_term(whole, log_mass, weight)
+    return shared(terms / divisor, None if all_terms is None else all_terms / divisor, process_group)
 
 
 def _as_rows(input: Tensor, target: Tensor, *, flat: bool) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from gence.kernels.eager import computing_dtype
 from gence.losses._checks import check_loss_arguments, check_process_group
-from gence.losses.cross_entropy import class_dim, computing_dtype, has_probability_targets, other_axes, valid_rows
+from gence.losses.cross_entropy import class_dim, has_probability_targets, other_axes, valid_rows
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gence.kernels.autocast import is_under_autocast
+from gence.kernels.eager import computing_dtype
+
 Reduction = Literal["none", "mean", "sum"]
 
 
@@ -42,11 +45,6 @@ def valid_rows(input: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     return (target.long() != ignore_index).unsqueeze(class_dim(input))
 
 
-def computing_dtype(input: Tensor) -> torch.dtype:
-    """float32 for half precision, else the dtype of the input: log-probabilities need at least float32."""
-    return torch.float32 if input.dtype in (torch.float16, torch.bfloat16) else input.dtype
-
-
 def counting_logits(input: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     """The logits in the dtype to compute in, and 0 in rows that do not count.
 
@@ -60,8 +58,7 @@ def result_dtype(input: Tensor, target: Tensor) -> torch.dtype:
 
     Under autocast half precision becomes float32.
     """
-    autocast = input.device.type != "meta" and torch.is_autocast_enabled(input.device.type)
-    dtype = computing_dtype(input) if autocast else input.dtype
+    dtype = computing_dtype(input) if is_under_autocast(input) else input.dtype
     return torch.promote_types(dtype, target.dtype) if has_probability_targets(input, target) else dtype
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from gence.kernels.eager import computing_dtype
 from gence.losses._checks import value_of
 from gence.losses.class_mass import ClassMass, log_class_mass
-from gence.losses.cross_entropy import Reduction, class_dim, computing_dtype, cross_entropy_of_scores, valid_rows
+from gence.losses.cross_entropy import Reduction, class_dim, cross_entropy_of_scores, valid_rows
 from gence.losses.moving import MovingClassMass
 from gence.losses.parts import share_of_whole
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gence.kernels.autocast import is_under_autocast, without_autocast
+from gence.kernels.eager import computing_dtype
 from gence.losses._cautions import of_few_rows
 from gence.losses._checks import caution_of_ranks_apart, check_strength, value_of
 from gence.losses._linear_checks import (
@@ -20,7 +21,7 @@ from gence.losses._linear_checks import (
 )
 from gence.losses.by_classes import of_batch, of_part, own_mass
 from gence.losses.class_mass import ClassMass, sums_of
-from gence.losses.cross_entropy import Reduction, computing_dtype
+from gence.losses.cross_entropy import Reduction
 from gence.losses.definition import definition
 from gence.losses.moving import MovingClassMass
 
@@ -237,7 +238,7 @@ def _by_chunks(
     likelihood, log_sums = _statistics(features, weight, bias, *labels, label_smoothing, impl, chunk)
     own = own_mass(log_sums, *labels, ignore_index, label_smoothing)
     if class_mass is None and process_group is None:
-        return of_batch(likelihood, log_sums, own.label_sums, *labels, reduction, label_smoothing, strength)
+        return of_batch(likelihood, log_sums, own, target, counts, reduction, strength)
     return of_part(likelihood.sum(), log_sums, own, reduction, strength, class_mass, process_group)
 
 

@@ -59,20 +59,30 @@ def share_of_whole(
     terms = terms + strength * (pull - pull.detach())
     if reduction == "none":
         return terms
-    divisor = torch.ones_like(mass.rows)
-    if reduction == "mean":
-        # PyTorch divides the mean over class probabilities by the number of rows, weighted or not.
-        soft = has_probability_targets(log_q, target)
-        divisor = mass.rows if weight is None or soft else (weight * mass.label_sums).sum()
-    share = terms.sum() / divisor
+    # PyTorch divides the mean over class probabilities by the number of rows, weighted or not.
+    divided = None if has_probability_targets(log_q, target) else weight
+    divisor = mean_divisor(mass, divided) if reduction == "mean" else torch.ones_like(mass.rows)
+    if all_terms is not None:
+        all_terms = all_terms + strength * class_term(whole, mass.log_mass, weight)
+    return shared(terms.sum() / divisor, None if all_terms is None else all_terms / divisor, process_group)
+
+
+def shared(share: Tensor, value: Tensor | None, process_group: ProcessGroup | None) -> Tensor:
+    """The share of a part as a rank gives it: with the value of all ranks, and the gradient that they average."""
     if process_group is None:
         return share
-    value = share
-    if all_terms is not None:
-        class_term = whole.rows * (weighted(whole.label_share, weight, label_smoothing) * mass.log_mass).sum()
-        value = (all_terms + strength * class_term) / divisor
     of_all_ranks = dist.get_world_size(process_group) * share
-    return value.detach() + (of_all_ranks - of_all_ranks.detach())
+    return (share if value is None else value).detach() + (of_all_ranks - of_all_ranks.detach())
+
+
+def class_term(rows: ClassMass, log_mass: Tensor, weight: Tensor | None) -> Tensor:
+    """What the class mass takes off, summed over the rows that these are the sums of."""
+    return rows.rows * (weighted(rows.label_share, weight, rows.label_smoothing) * log_mass).sum()
+
+
+def mean_divisor(mass: ClassMass, weight: Tensor | None) -> Tensor:
+    """What the mean divides by: the rows, or their weights."""
+    return mass.rows if weight is None else (weight * mass.label_sums).sum()
 
 
 def mass_of_whole(
