@@ -22,10 +22,15 @@ ALLOWED: dict[str, frozenset[str]] = {
     "data": frozenset(),
     "models": frozenset(),
     "training": frozenset(),
-    "bench": frozenset({"kernels", "metrics", "losses", "calibration", "data", "models", "ood", "training"}),
+    "classifier": frozenset({"metrics", "losses", "calibration", "audit", "data", "models", "training"}),
+    "bench": frozenset(
+        {"kernels", "metrics", "losses", "calibration", "classifier", "data", "models", "ood", "training"}
+    ),
     "report": frozenset({"bench.records", "audit.records"}),
-    "integrations": frozenset({"kernels", "metrics", "losses", "calibration", "data", "models", "training"}),
-    "cli": frozenset({"bench", "audit", "report", "integrations"}),
+    "integrations": frozenset(
+        {"kernels", "metrics", "losses", "calibration", "classifier", "data", "models", "training"}
+    ),
+    "cli": frozenset({"bench", "audit", "classifier", "report", "integrations"}),
 }
 """Part -> the parts (or modules of a part) it may import besides itself and the foundation."""
 

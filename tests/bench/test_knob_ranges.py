@@ -9,7 +9,7 @@ import torch
 
 from gence import InputError
 from gence.bench.knob_ranges import DEFAULT_RANGES, knob_ranges
-from gence.bench.written import parse_loss
+from gence.losses.written import parse_loss
 from gence.losses import catalogue as losses
 
 OURS = tuple(name for name in losses.names() if name.startswith("gence"))

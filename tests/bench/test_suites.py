@@ -19,7 +19,8 @@ from gence.bench.spec import Spec
 from gence.bench.spec_parts import SuitesSpec, TrainingSpec
 from gence.bench.suite_results import tell_apart
 from gence.bench.suites import check_suites, draw_rows, foreign_sets, wanted_shifts
-from gence.bench.training import TrainedModel, train_model
+from gence.bench.training import train_model
+from gence.classifier.network import Network
 from gence.calibration import catalogue as calibrators
 from gence.data import LabelledData, additive_shift, corrupt, fit_standardize, missing_features, shift_names
 
@@ -54,7 +55,7 @@ def run(
     foreign: dict[str, np.ndarray] | None = None,
     *,
     loss: str = "ce",
-) -> tuple[TrialRecord, dict[str, np.ndarray], TrainedModel]:
+) -> tuple[TrialRecord, dict[str, np.ndarray], Network]:
     """Record, arrays, and the model that the trial trained, by training it again."""
     spec = SPEC.model_copy(update={"suites": suites, "losses": (loss,)})
     study = StudyData({data.name: data}, {} if foreign is None else {data.name: foreign})
@@ -114,9 +115,9 @@ def test_every_loss_and_calibrator_meets_the_same_shifted_and_foreign_rows(
     images: LabelledData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[bytes]] = []
-    logits = TrainedModel.logits
+    logits = Network.logits
     monkeypatch.setattr(
-        TrainedModel, "logits", lambda self, inputs: (seen[-1].append(inputs.tobytes()), logits(self, inputs))[1]
+        Network, "logits", lambda self, inputs: (seen[-1].append(inputs.tobytes()), logits(self, inputs))[1]
     )
     for loss in ("ce", "gence"):
         seen.append([])
@@ -129,9 +130,9 @@ def test_a_loss_that_looks_at_validation_rows_meets_the_shifts_of_the_others(
     table: LabelledData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[bytes]] = []
-    logits = TrainedModel.logits
+    logits = Network.logits
     monkeypatch.setattr(
-        TrainedModel, "logits", lambda self, inputs: (seen[-1].append(inputs.tobytes()), logits(self, inputs))[1]
+        Network, "logits", lambda self, inputs: (seen[-1].append(inputs.tobytes()), logits(self, inputs))[1]
     )
     for loss in ("ce", "adafocal"):
         seen.append([])

@@ -12,10 +12,10 @@ from gence._errors import InputError
 from gence.bench.records import Budget, Cell
 from gence.bench.rows import choose_rows, labels_given, rows_for_tuning, split_test
 from gence.bench.spec import Spec
-from gence.bench.written import parse_loss
 from gence.data import LabelledData
 from gence.data.regimes import parse_regime
 from gence.losses import catalogue as losses
+from gence.losses.written import parse_loss
 from gence.training import batches_an_epoch
 
 _DEFAULT_BUDGETS = (10, 50)

@@ -7,8 +7,8 @@ from itertools import product
 from typing import Any, Literal
 
 from gence._errors import InputError, unknown_name
-from gence.bench.written import WrittenLoss
 from gence.losses import catalogue as losses
+from gence.losses.written import WrittenLoss
 
 Ranges = dict[str, tuple[float, float]]
 

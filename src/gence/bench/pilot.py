@@ -18,9 +18,9 @@ from gence.bench.inputs import StudyData
 from gence.bench.plan import Trial
 from gence.bench.records import trial_files
 from gence.bench.trial import run_trial
-from gence.bench.written import parse_loss
 from gence.data import LabelledData, fit_standardize
 from gence.losses import catalogue as losses
+from gence.losses.written import parse_loss
 from gence.models import build
 from gence.training import StepTime, time_step
 

@@ -16,14 +16,11 @@ from gence.bench.knob_ranges import knob_ranges
 from gence.bench.records import RECORD_VERSION, Cell, Tuned
 from gence.bench.spec import Spec
 from gence.bench.spec_parts import SuitesSpec, TrainingSpec, TuneSpec
-from gence.bench.written import Knobs, parse_loss
 from gence.data import LabelledData
 from gence.data.recipes import augmentation
+from gence.losses.written import Knobs, parse_loss
 from gence.models import choose
-from gence.training import Recipe, batches_an_epoch
-
-_UPDATES = 300
-_FEWEST_EPOCHS = 20
+from gence.training import Recipe, usual_epochs
 
 
 @dataclass(frozen=True)
@@ -218,8 +215,7 @@ def _augment(spec: Spec, source: str, data: LabelledData) -> tuple[str, ...]:
 def _recipe(
     training: TrainingSpec, tune: TuneSpec | None, augment: tuple[str, ...], batch_size: int, train_rows: int
 ) -> Recipe:
-    steps = batches_an_epoch(train_rows, batch_size)
-    epochs = training.epochs or max(round(_UPDATES / steps), _FEWEST_EPOCHS)
+    epochs = training.epochs or usual_epochs(train_rows, batch_size)
     if training.warmup >= epochs:
         raise InputError(
             f"training.warmup must be below the number of epochs, which is {epochs} with {train_rows} training rows in "

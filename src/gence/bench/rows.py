@@ -8,12 +8,12 @@ import numpy as np
 
 from gence._errors import InputError
 from gence.bench.records import Cell
-from gence.bench.written import parse_loss
 from gence.data import LabelledData, few_labels, hold_out, split_calibration
 from gence.data.regimes import Regime, label_noise, long_tail, long_tail_counts, parse_regime, prior_shift
 from gence.data.regimes.long_tail import Profile
 from gence.data.wording import counted
 from gence.losses import catalogue as losses
+from gence.losses.written import parse_loss
 
 
 @dataclass(frozen=True)

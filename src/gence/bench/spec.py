@@ -15,11 +15,11 @@ from gence._errors import InputError, nearest, unknown_name
 from gence.bench.knob_ranges import knob_ranges
 from gence.bench.records import Budget
 from gence.bench.spec_parts import Names, Strict, SuitesSpec, TrainingSpec, TuneSpec, listed_or_one
-from gence.bench.written import parse_loss
 from gence.calibration import catalogue as calibrators
 from gence.data import image_sets, shift_names
 from gence.data.regimes import parse_regime
 from gence.losses import catalogue as losses
+from gence.losses.written import parse_loss
 from gence.models import catalogue as models
 from gence.training import AUGMENTATIONS
 

@@ -16,7 +16,7 @@ from gence.bench.plan import Trial
 from gence.bench.records import SHIFT_METRICS, Shifted
 from gence.bench.rows import Rows
 from gence.bench.suites import draw_rows, wanted_shifts
-from gence.bench.training import TrainedModel
+from gence.classifier.network import Network
 from gence.data import LabelledData, Shift
 from gence.training import predict
 
@@ -57,7 +57,7 @@ def run_suites(
     foreign: Mapping[str, np.ndarray],
     rows: Rows,
     labels: np.ndarray,
-    trained: TrainedModel,
+    trained: Network,
     test_logits: Tensor,
     calibrators: Calibrators,
 ) -> SuiteResults:
@@ -102,7 +102,7 @@ def under_shift(
     shifts: Sequence[Shift],
     inputs: np.ndarray,
     target: Tensor,
-    trained: TrainedModel,
+    trained: Network,
     calibrators: Calibrators,
     *,
     seed: int,
@@ -160,6 +160,6 @@ class _Features(nn.Module):
         return self.model.features(rows)
 
 
-def _features(trained: TrainedModel, inputs: np.ndarray) -> Tensor:
+def _features(trained: Network, inputs: np.ndarray) -> Tensor:
     """Features `(rows, features)` of rows as the data hold them, on the CPU."""
     return predict(_Features(trained.model), torch.from_numpy(trained.standardize(inputs)))

@@ -24,7 +24,7 @@ from gence.bench.plan import TuningPlan
 from gence.bench.records import RECORD_VERSION, Cell, Tried, Tuned, TuningRecord
 from gence.bench.rows import choose_rows, labels_given, rows_for_tuning
 from gence.bench.training import train_model
-from gence.bench.written import Knobs
+from gence.losses.written import Knobs
 from gence.training import Recipe, deterministic
 
 if TYPE_CHECKING:

@@ -17,28 +17,33 @@ class Standardize:
         mean: Subtracted, one number a channel or column, after uint8 images were scaled to [0, 1].
         scale: Divided by; infinite where the training rows were constant, which makes every row 0 there: in new rows
             such a column could be any number of any size, and nothing was learnt about it.
+        dtype: What comes out.
     """
 
     fill: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
+    dtype: Literal["float32", "float64"] = "float32"
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """Float32 inputs of the same shape, `(rows, channels, height, width)` or `(rows, columns)`."""
+        """Inputs of the same shape in `dtype`, `(rows, channels, height, width)` or `(rows, columns)`."""
         values = _as_float(inputs)
         if self.fill.size:
             values = np.where(np.isnan(values), self.fill, values)
         shape = (1, -1) + (1,) * (values.ndim - 2)
-        return ((values - self.mean.reshape(shape)) / self.scale.reshape(shape)).astype(np.float32)
+        return ((values - self.mean.reshape(shape)) / self.scale.reshape(shape)).astype(self.dtype)
 
 
-def fit_standardize(kind: Literal["image", "table"], inputs: np.ndarray) -> Standardize:
+def fit_standardize(
+    kind: Literal["image", "table"], inputs: np.ndarray, dtype: Literal["float32", "float64"] = "float32"
+) -> Standardize:
     """Learn the medians, means and standard deviations of training rows.
 
     Args:
         kind: Images have one mean and scale a channel; tables one a column, and their NaN are filled with the
             column's median (0 where the column is missing in every row).
         inputs: The training rows alone: `(rows, channels, height, width)` or `(rows, columns)`.
+        dtype: What it gives.
     """
     values = _as_float(inputs)
     fill = np.zeros(0)
@@ -52,7 +57,8 @@ def fit_standardize(kind: Literal["image", "table"], inputs: np.ndarray) -> Stan
     axes = tuple(axis for axis in range(values.ndim) if axis != 1)
     varies = values.min(axes) < values.max(axes)
     scale = np.where(varies, values.std(axes, dtype=np.float64), np.inf)
-    return Standardize(fill, values.mean(axes, dtype=np.float64).astype(values.dtype), scale.astype(values.dtype))
+    mean = values.mean(axes, dtype=np.float64)
+    return Standardize(fill, mean.astype(values.dtype), scale.astype(values.dtype), dtype)
 
 
 def _as_float(inputs: np.ndarray) -> np.ndarray:

@@ -157,7 +157,15 @@ def _takes(entry: Entry, shape: tuple[int, ...]) -> bool:
     return len(shape) in entry.axes and (len(shape) == 1 or min(shape[1:]) >= entry.least_side)
 
 
-def build(name: str, shape: tuple[int, ...], num_classes: int, *, seed: int, head: Head = "linear") -> nn.Module:
+def build(
+    name: str,
+    shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    seed: int,
+    head: Head = "linear",
+    hidden: tuple[int, ...] | None = None,
+) -> nn.Module:
     """A model with weights drawn from `seed`; the global random state is left as it was.
 
     Its `features(rows)` gives the penultimate features, `(rows, F)`, and `model(rows)` is `model.head(features)`.
@@ -170,9 +178,11 @@ def build(name: str, shape: tuple[int, ...], num_classes: int, *, seed: int, hea
         num_classes: Logits a row.
         seed: Two calls with one seed give the same weights, and all but the head's are the same for both heads.
         head: `"linear"`, or `"cosine"` for a `CosineHead`.
+        hidden: Widths of the hidden layers, of an `mlp` only; none for a linear model.
 
     Raises:
-        InputError: If there is no such model or head, or the model cannot take rows of this shape.
+        InputError: If there is no such model or head, the model cannot take rows of this shape, or widths are given for
+            one that has no hidden layers of that kind.
 
     Example:
         >>> model = build("resnet32", (1, 8, 8), 10, seed=0)
@@ -181,9 +191,15 @@ def build(name: str, shape: tuple[int, ...], num_classes: int, *, seed: int, hea
     """
     if head not in get_args(Head):
         raise unknown_name("head", head, get_args(Head))
+    chosen = choose(name, shape)
+    if hidden is not None and chosen != "mlp":
+        raise InputError(f"hidden widths are for the model 'mlp'; got {hidden} for {chosen!r}: leave them out")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = CATALOGUE[choose(name, shape)].build(shape, num_classes)
+        if hidden is None:
+            model = CATALOGUE[chosen].build(shape, num_classes)
+        else:
+            model = MLP(math.prod(shape), num_classes, hidden=hidden)
         if head == "cosine":
             model.head = CosineHead(cast(nn.Linear, model.head).in_features, num_classes)
         return model

@@ -5,7 +5,8 @@ from gence.training.determinism import deterministic
 from gence.training.loop import shuffled_batches, train
 from gence.training.pilot import StepTime, flops, time_step
 from gence.training.predict import predict
-from gence.training.recipe import Recipe, batches_an_epoch
+from gence.training.recipe import Recipe, batches_an_epoch, usual_epochs
+from gence.training.repeats import copies
 from gence.training.schedule import learning_rate
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Recipe",
     "StepTime",
     "batches_an_epoch",
+    "copies",
     "deterministic",
     "flops",
     "learning_rate",
@@ -23,4 +25,5 @@ __all__ = [
     "shuffled_batches",
     "time_step",
     "train",
+    "usual_epochs",
 ]

@@ -15,6 +15,7 @@ from gence.training.forward import training_forward
 from gence.training.predict import predict
 from gence.training.ranks import check_ranks
 from gence.training.recipe import Recipe, batches_an_epoch
+from gence.training.repeats import copies
 from gence.training.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -25,10 +26,23 @@ if TYPE_CHECKING:
 _STREAMS = (0, 0x9E3779B9, 0x7F4A7C15)
 
 
-def shuffled_batches(rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """One epoch: every row number once, in batches whose sizes differ by one at most."""
+def shuffled_batches(
+    rows: int, batch_size: int, generator: torch.Generator, weight: Tensor | None = None
+) -> Iterator[Tensor]:
+    """One epoch: every row number once, or as often as its weight says, in batches whose sizes differ by one at most.
+
+    Args:
+        rows: How many there are.
+        batch_size: Rows a batch, at least.
+        generator: Of the order.
+        weight: How often each row comes on average, `(rows)`; see `copies`.
+    """
     order = torch.randperm(rows, generator=generator)
-    yield from order.tensor_split(batches_an_epoch(rows, batch_size))
+    if weight is not None:
+        offset = float(torch.rand((), generator=generator, dtype=torch.float64))
+        order = order.repeat_interleave(copies(weight[order], offset))
+        order = order[torch.randperm(len(order), generator=generator)]
+    yield from order.tensor_split(batches_an_epoch(len(order), batch_size))
 
 
 def train(
@@ -39,7 +53,9 @@ def train(
     recipe: Recipe,
     *,
     seed: int,
+    weight: Tensor | None = None,
     validation: tuple[Tensor, Tensor] | None = None,
+    on_epoch: Callable[[int], bool] | None = None,
     device: torch.device | str | None = None,
     group: ProcessGroup | None = None,
 ) -> int:
@@ -58,7 +74,10 @@ def train(
             and the end of every epoch. With mixup it is asked twice a step, the second time about the partners' rows.
         recipe: Epochs, batch size, learning rate and the rest.
         seed: Of the order of the batches, of augmentation and of mixup, each with draws of its own.
+        weight: How often a row comes an epoch, `(rows)`, on the CPU: whole numbers exactly so, others on average, by a
+            fresh draw every epoch. Once each if None.
         validation: Inputs and class numbers of other rows, for an `EpochLoss` that uses them.
+        on_epoch: Called after every epoch with its number, from 0; where it says True the training ends.
         device: Where to train: model, loss and rows are moved there, and the model stays. The one of `inputs` if None.
         group: The ranks that train this model together. A batch norm is then taken over all of them, on GPUs only.
 
@@ -83,25 +102,29 @@ def train(
     # Once: from here on nothing but row numbers and draws goes to the device, and nothing comes back but once an epoch.
     inputs, target = inputs.to(device), target.to(device)
     validation = validation and (validation[0].to(device), validation[1].to(device))
-    batches = batches_an_epoch(len(inputs), recipe.batch_size)
+    rows_an_epoch = len(inputs) if weight is None else int(copies(weight, 0.5).sum())
+    batches = batches_an_epoch(rows_an_epoch, recipe.batch_size)
     if group is not None:
-        check_ranks(group, len(inputs) // batches, device, rows=tuple(inputs.shape), recipe=recipe, seed=seed)
+        check_ranks(group, rows_an_epoch // batches, device, rows=tuple(inputs.shape), recipe=recipe, seed=seed)
 
     step, total = 0, torch.zeros((), device=device)
     with training_forward(model, recipe, group) as forward:
-        for value in optimiser_steps(forward, model.parameters(), inputs, target, loss, recipe, seed=seed):
+        steps = optimiser_steps(forward, model.parameters(), inputs, target, loss, recipe, seed=seed, weight=weight)
+        for value in steps:
             step, total = step + 1, total + value
             if step % batches:
                 continue
             if not torch.isfinite(total):
                 raise FloatingPointError(
-                    f"training diverged: the loss is {total.item()} after {step} of {recipe.updates(len(inputs))} "
+                    f"training diverged: the loss is {total.item()} after {step} of {recipe.updates(rows_an_epoch)} "
                     "steps; lower the learning rate"
                 )
             if told is not None:
                 seen = validation if told.uses_validation else None
                 told.end_epoch(step // batches, recipe.epochs, seen and (predict(model, seen[0]), seen[1]))
             total = torch.zeros_like(total)
+            if on_epoch is not None and on_epoch(step // batches - 1):
+                break
     model.eval()
     return step
 
@@ -115,6 +138,7 @@ def optimiser_steps(
     recipe: Recipe,
     *,
     seed: int,
+    weight: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Every step of a training, one a turn: it gives the loss of its batch, a scalar on the device."""
     weights = list(weights)
@@ -133,10 +157,11 @@ def optimiser_steps(
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov and recipe.momentum > 0,
     )
-    batches = batches_an_epoch(len(inputs), recipe.batch_size)
     step = 0
     for _ in range(recipe.epochs):
-        for rows in shuffled_batches(len(inputs), recipe.batch_size, order):
+        epoch = list(shuffled_batches(len(inputs), recipe.batch_size, order, weight))
+        batches = len(epoch)
+        for rows in epoch:
             rows = rows.to(inputs.device, non_blocking=True)
             for parameters in optimizer.param_groups:
                 parameters["lr"] = learning_rate(recipe, step, batches)

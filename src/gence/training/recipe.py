@@ -102,6 +102,15 @@ class Recipe:
         return self.epochs * batches_an_epoch(rows, self.batch_size)
 
 
+_UPDATES = 300
+_FEWEST_EPOCHS = 20
+
+
+def usual_epochs(rows: int, batch_size: int) -> int:
+    """Epochs where nobody says how many: about 300 updates, and 20 epochs at least."""
+    return max(round(_UPDATES / batches_an_epoch(rows, batch_size)), _FEWEST_EPOCHS)
+
+
 def batches_an_epoch(rows: int, batch_size: int) -> int:
     """How many equal batches of at least `batch_size` rows there are; one where there are fewer rows."""
     return max(rows // batch_size, 1)

@@ -59,7 +59,7 @@ class Cell(_Frozen):
     """The place of a trial in the grid.
 
     `regime` is as `gence.data.regimes.Regime` writes itself, "none" for none; `loss` is the name of the loss with the
-    knobs that the spec gives it, as `gence.bench.written.WrittenLoss` writes itself: "focal:gamma=1.0".
+    knobs that the spec gives it, as `gence.losses.written.WrittenLoss` writes itself: "focal:gamma=1.0".
     """
 
     data: str

@@ -1,4 +1,4 @@
-"""A loss as a study writes it: its name, and after colons the knobs that are not at their default."""
+"""A loss as specs and flags write it: its name, and after colons the knobs that are not at their default."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gence import InputError
-from gence.bench.written import WrittenLoss, parse_loss
+from gence.losses.written import WrittenLoss, parse_loss
 from gence.losses import catalogue
 
 
