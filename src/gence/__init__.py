@@ -8,16 +8,23 @@
 (`gence compare`) needs the extra: `pip install 'gence[lab]'`.
 """
 
-from gence import calibration, losses, metrics, ood
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from gence._errors import InputError
-from gence.losses import (
-    GenCELoss,
-    MovingClassMass,
-    class_mass,
-    generative_binary_cross_entropy_with_logits,
-    generative_cross_entropy,
-    linear_generative_cross_entropy,
-)
+
+if TYPE_CHECKING:
+    from gence import calibration, losses, metrics, ood
+    from gence.losses import (
+        GenCELoss,
+        MovingClassMass,
+        class_mass,
+        generative_binary_cross_entropy_with_logits,
+        generative_cross_entropy,
+        linear_generative_cross_entropy,
+    )
 
 __version__ = "0.1.0"
 
@@ -34,3 +41,18 @@ __all__ = [
     "metrics",
     "ood",
 ]
+
+_PARTS = ("calibration", "losses", "metrics", "ood")
+
+
+def __getattr__(name: str) -> object:
+    # Read when first asked for, so that a program which wants one loss does not wait for the calibrators.
+    if name in _PARTS:
+        return import_module(f"gence.{name}")
+    if name in __all__:
+        return getattr(import_module("gence.losses"), name)
+    raise AttributeError(f"module 'gence' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -171,11 +171,14 @@ class _Fit:
         jobs: int | None,
         on_training: Callable[[int, int], None],
     ) -> None:
-        kept = task.rows.repeats()
-        if len(kept) < 2 or len(np.unique(task.rows.labels[kept])) < 2:
+        weight = task.rows.weight
+        # What counts for nothing is not even dealt into folds, so that it is as if it were not there.
+        self.kept = np.arange(len(task.rows)) if weight is None else np.flatnonzero(weight > 0)
+        self.rows = task.rows[self.kept]
+        if len(np.unique(self.rows.labels)) < 2:
             raise InputError(
-                f"at least two classes with a row each are needed to learn from; got {len(np.unique(kept))} rows that "
-                f"count, of {len(np.unique(task.rows.labels[kept]))} class"
+                f"at least two classes are needed to learn from; got {len(self.rows)} rows that count, all of one "
+                "class: add rows of another one"
             )
         self.task, self.settings, self.early_stopping, self.jobs = task, settings, early_stopping, jobs
         self.loss = parse_loss(settings.loss)
@@ -183,7 +186,7 @@ class _Fit:
         self._on_training, self._done, self._total = on_training, 0, 1
 
     def run(self, choose_epochs: bool, hold_out: bool) -> Fitted:
-        rows, settings = self.task.rows, self.settings
+        rows, settings = self.rows, self.settings
         tries = choose_epochs and settings.epochs is None
         needed = hold_out or tries or settings.calibrate != "none"
         fold = deal(rows.inputs, rows.labels, settings.folds, seed=settings.seed) if needed else None
@@ -209,17 +212,17 @@ class _Fit:
 
     def _choose_epochs(self, fold: np.ndarray, first: int) -> tuple[int, tuple[tuple[int, float], ...], Network]:
         """The best number of epochs on the first fold, what was tried, and the network that was trained so."""
-        train, apart = self.task.rows[np.flatnonzero(fold != first)], self._held(fold, first)
+        train, apart = self.rows[np.flatnonzero(fold != first)], np.flatnonzero(fold == first)
         usual = self.settings.recipe(len(train.repeats())).epochs
         candidates = [max(usual // 2, 1), usual, 2 * usual]
         self._total += len(candidates) - 1
-        target = torch.from_numpy(self.task.rows.labels[apart])
+        target = torch.from_numpy(self.rows.labels[apart])
         tried: list[tuple[int, float]] = []
         networks: dict[int, Network] = {}
         for epochs in dict.fromkeys(candidates):
             networks[epochs] = self._train(train, epochs).network
             self._told()
-            logits = networks[epochs].logits(self.task.rows.inputs[apart]).to(torch.float64)
+            logits = networks[epochs].logits(self.rows.inputs[apart]).to(torch.float64)
             # A calibrator follows, so that confidence as such is no fault here.
             if self.settings.calibrate != "none":
                 logits = fit_temperature(logits, target)(logits)
@@ -228,16 +231,14 @@ class _Fit:
         return best, tuple(tried), networks[best]
 
     def _hold_out(self, fold: np.ndarray, folds: Sequence[int], epochs: int | None, first: Network | None) -> HeldOut:
-        rows = self.task.rows
-        held = np.flatnonzero((fold != ALWAYS_TRAINED) & (rows.weight is None or rows.weight > 0))
-        position = {int(row): place for place, row in enumerate(held)}
-        left = folds if first is None else folds[1:]
-        parts = [] if first is None else [first.logits(rows.inputs[self._held(fold, folds[0])])]
+        rows, left = self.rows, folds if first is None else folds[1:]
+        parts = [] if first is None else [first.logits(rows.inputs[fold == folds[0]])]
         parts += self._logits_of(fold, left, epochs)
+        held = np.flatnonzero(fold != ALWAYS_TRAINED)
         logits = torch.empty((len(held), self.task.num_classes), dtype=parts[0].dtype)
         for one, part in zip(folds, parts, strict=True):
-            logits[[position[int(row)] for row in self._held(fold, one)]] = part
-        return HeldOut(held, fold[held], rows.labels[held], logits, rows[held].repeats())
+            logits[torch.from_numpy(fold[held] == one)] = part
+        return HeldOut(self.kept[held], fold[held], rows.labels[held], logits, rows[held].repeats())
 
     def _logits_of(self, fold: np.ndarray, folds: Sequence[int], epochs: int | None) -> list[Tensor]:
         """Logits of the rows of each fold from a network trained on the others."""
@@ -258,12 +259,8 @@ class _Fit:
         return parts
 
     def _logits_of_fold(self, fold: np.ndarray, one: int, epochs: int | None) -> Tensor:
-        network = self._train(self.task.rows[np.flatnonzero(fold != one)], epochs).network
-        return network.logits(self.task.rows.inputs[self._held(fold, one)])
-
-    def _held(self, fold: np.ndarray, one: int) -> np.ndarray:
-        rows = self.task.rows
-        return np.flatnonzero((fold == one) & (rows.weight is None or rows.weight > 0))
+        network = self._train(self.rows[np.flatnonzero(fold != one)], epochs).network
+        return network.logits(self.rows.inputs[fold == one])
 
     def _train(self, rows: Labelled, epochs: int | None) -> _Trained:
         task, validation, best = self.task, None, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gence._errors import InputError, unknown_name
@@ -65,6 +66,10 @@ class Settings:
         for width in self.hidden or ():
             if width < 1:
                 raise InputError(f"hidden widths must be at least 1; got {self.hidden}")
+        if not 0.0 < self.learning_rate < math.inf:
+            raise InputError(f"learning_rate must be a positive number; got {self.learning_rate:g}")
+        if not 0.0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay must be 0 or more; got {self.weight_decay:g}")
         self.recipe(1, 1)
 
     def architecture(self, shape: tuple[int, ...]) -> str:
