@@ -25,7 +25,8 @@ def noise(*shape: int) -> np.ndarray:
 
 def decode(*contents: bytes | Path, image_size: int | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     items = [(f"image {number}", content) for number, content in enumerate(contents)]
-    return decode_images(len(items), lambda: items, image_size)
+    decoded = decode_images(len(items), lambda: items, image_size)
+    return decoded.images, decoded.notes
 
 
 def test_colours_come_out_as_they_went_in() -> None:
@@ -235,7 +236,7 @@ def test_the_images_are_in_memory_once() -> None:
 
     decode_images(1, lambda: [("image", content)], None)
     tracemalloc.start()
-    images, _ = decode_images(500, items, None)
+    images = decode_images(500, items, None).images
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

@@ -3,6 +3,8 @@
 from gence.data import corruptions, recipes
 from gence.data.corruptions import corrupt
 from gence.data.dataset import LabelledData
+from gence.data.encoder import ColumnEncoder
+from gence.data.form import InputForm
 from gence.data.ood import OODSets, image_sets, load_ood, match_images, ood_sets
 from gence.data.predictions import Predictions, read_predictions, write_probabilities
 from gence.data.preprocess import Standardize, fit_standardize
@@ -24,18 +26,24 @@ from gence.data.regimes import (
     split_calibration,
     write_indices,
 )
+from gence.data.rows import RowBatch, Stream
 from gence.data.shifts import Shift, shift_names, shift_suite
 from gence.data.sources import load
+from gence.data.stream import stream
 from gence.data.table_shift import additive_shift, missing_features
 
 __all__ = [
+    "ColumnEncoder",
     "IndexFile",
+    "InputForm",
     "LabelledData",
     "OODSets",
     "Predictions",
     "Regime",
+    "RowBatch",
     "Shift",
     "Standardize",
+    "Stream",
     "additive_shift",
     "class_prior",
     "corrupt",
@@ -63,6 +71,7 @@ __all__ = [
     "shift_names",
     "shift_suite",
     "split_calibration",
+    "stream",
     "write_indices",
     "write_probabilities",
 ]

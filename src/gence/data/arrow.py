@@ -12,6 +12,7 @@ import numpy as np
 
 from gence._errors import InputError
 from gence.data.dataset import LabelledData
+from gence.data.form import InputForm
 from gence.data.images import Item, decode_images
 from gence.data.labels import encode_labels
 from gence.data.request import Request
@@ -31,22 +32,23 @@ _PANDAS_INDEX = "__index_level_"
 
 @dataclass(frozen=True)
 class ArrowSplit:
-    """One split: its name, its schema, and a fresh pass over some of its columns, a batch of rows at a time."""
+    """One split: its name, its schema, its length, and a fresh pass over some of its columns, so many rows a batch."""
 
     name: str
     schema: pa.Schema
-    batches: Callable[[list[str]], Iterator[pa.RecordBatch]]
+    rows: int
+    batches: Callable[[list[str], int], Iterator[pa.RecordBatch]]
 
     def table(self, columns: list[str]) -> pa.Table:
         """Some of the columns, whole."""
         import pyarrow as pa
 
         schema = pa.schema([self.schema.field(name) for name in columns])
-        return pa.Table.from_batches(list(self.batches(columns)), schema)
+        return pa.Table.from_batches(list(self.batches(columns, BATCH_ROWS)), schema)
 
 
 @dataclass(frozen=True)
-class _Columns:
+class SchemaColumns:
     """The columns of a source, and what its schema declares in the way of the datasets library."""
 
     names: tuple[str, ...]
@@ -69,7 +71,7 @@ def arrow_data(splits: Sequence[ArrowSplit], request: Request, notes: Sequence[s
         InputError: If there is no or more than one candidate for the label, or a value cannot be used.
     """
     where = request.source
-    columns = _columns(splits[0].schema, where)
+    columns = schema_columns(splits[0].schema, where)
     label = _label_column(columns, request.target, where)
     used = [columns.images[0], label] if columns.images else list(columns.names)
     for split in splits[1:]:
@@ -88,7 +90,8 @@ def arrow_data(splits: Sequence[ArrowSplit], request: Request, notes: Sequence[s
     return _table_data(splits, columns, label, request, notes)
 
 
-def _columns(schema: pa.Schema, where: str) -> _Columns:
+def schema_columns(schema: pa.Schema, where: str) -> SchemaColumns:
+    """What the schema says of the columns; InputError if two have the same name."""
     import pyarrow as pa
 
     twice = [column for column in set(schema.names) if schema.names.count(column) > 1]
@@ -102,7 +105,7 @@ def _columns(schema: pa.Schema, where: str) -> _Columns:
         looks_so = pa.types.is_struct(field.type) and {inner.name for inner in field.type} == {"bytes", "path"}
         return (kinds.get(field.name) or ("Image" if looks_so else None)) == "Image"
 
-    return _Columns(
+    return SchemaColumns(
         names=tuple(column for column in schema.names if not column.startswith(_PANDAS_INDEX)),
         images=tuple(field.name for field in schema if holds_images(field)),
         class_names={
@@ -121,7 +124,7 @@ def _declared_features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _label_column(columns: _Columns, target: str | None, where: str) -> str:
+def _label_column(columns: SchemaColumns, target: str | None, where: str) -> str:
     candidates = list(columns.class_names)
     if columns.images and not candidates:
         candidates = [column for column in columns.names if column.lower() in _LABEL_COLUMNS]
@@ -133,7 +136,7 @@ def _label_column(columns: _Columns, target: str | None, where: str) -> str:
 
 
 def _image_data(
-    splits: Sequence[ArrowSplit], columns: _Columns, label: str, request: Request, notes: Sequence[str]
+    splits: Sequence[ArrowSplit], columns: SchemaColumns, label: str, request: Request, notes: Sequence[str]
 ) -> LabelledData:
     where, declared = request.source, columns.class_names.get(label)
     values = [_label_values(split, label) for split in splits]
@@ -147,27 +150,27 @@ def _image_data(
     def items() -> Iterator[Item]:
         for split, gaps in zip(splits, missing, strict=True):
             row = -1
-            for batch in split.batches([columns.images[0]]):
+            for batch in split.batches([columns.images[0]], BATCH_ROWS):
                 for cell in batch.column(0).to_pylist():
                     row += 1
                     if not gaps[row]:
-                        shown = f"{where}: row {row} of {split.name}"
-                        yield shown, _content(cell, shown)
+                        yield image_item(cell, f"{where}: row {row} of {split.name}")
 
-    images, image_notes = decode_images(len(labels.numbers), items, request.image_size)
+    decoded = decode_images(len(labels.numbers), items, request.image_size)
     return LabelledData(
         name=request.name,
         kind="image",
-        inputs=images,
+        inputs=decoded.images,
         labels=labels.numbers,
         class_names=labels.names,
-        test_rows=np.arange(len(kept[0]), len(images)) if len(images) > len(kept[0]) else None,
+        test_rows=np.arange(len(kept[0]), len(decoded.images)) if len(decoded.images) > len(kept[0]) else None,
         notes=(
             *notes,
             *([f"dropped {counted(dropped, 'row')} without a value in {label}"] if dropped else []),
             *labels.notes,
-            *image_notes,
+            *decoded.notes,
         ),
+        form=InputForm("image", decoded.images.shape[1:], "uint8", target=label, resized=decoded.resized),
     )
 
 
@@ -183,30 +186,35 @@ def _missing(values: np.ndarray, declared: Sequence[str] | None) -> np.ndarray:
     return missing | (values == -1) if declared is not None else missing
 
 
-def _content(cell: Any, shown: str) -> bytes | Path:
+def image_item(cell: Any, shown: str) -> Item:
+    """The image in a cell, which messages call `shown`; InputError if there is none."""
     content = (cell.get("bytes") or cell.get("path")) if isinstance(cell, dict) else cell
     if not content:
         raise InputError(f"{shown}: the image is missing; take that row out")
-    return content if isinstance(content, bytes) else Path(content)
+    return shown, content if isinstance(content, bytes) else Path(content)
 
 
 def _table_data(
-    splits: Sequence[ArrowSplit], columns: _Columns, label: str, request: Request, notes: Sequence[str]
+    splits: Sequence[ArrowSplit], columns: SchemaColumns, label: str, request: Request, notes: Sequence[str]
 ) -> LabelledData:
     import pandas as pd
 
-    frames: list[pd.DataFrame] = []
-    for split in splits:
-        frame = _plain(split.table(list(columns.names))).to_pandas(date_as_object=False, ignore_metadata=True)
-        for column, class_names in columns.class_names.items():
-            if column == label:
-                frame[column] = frame[column].where(frame[column] != -1)
-            else:
-                frame[column] = frame[column].map(dict(enumerate(class_names)))
-        frames.append(frame)
+    named = {column: names for column, names in columns.class_names.items() if column != label}
+    frames = [table_frame(split.table(list(columns.names)), named) for split in splits]
+    if label in columns.class_names:
+        for frame in frames:
+            frame[label] = frame[label].where(frame[label] != -1)
     joined = pd.concat(frames, ignore_index=True)
     test_count = len(joined) - len(frames[0])
     return table_data(joined, label, request, test_count, columns.class_names.get(label), notes)
+
+
+def table_frame(table: pa.Table, class_names: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The table for pandas, class numbers as the names that the source declares for them."""
+    frame = _plain(table).to_pandas(date_as_object=False, ignore_metadata=True)
+    for column, names in class_names.items():
+        frame[column] = frame[column].map(dict(enumerate(names)))
+    return frame
 
 
 def _plain(table: pa.Table) -> pa.Table:

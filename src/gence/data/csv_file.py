@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gence._errors import InputError
 from gence.data.dataset import LabelledData
@@ -16,6 +18,13 @@ from gence.data.wording import listing, one_line
 if TYPE_CHECKING:
     import pandas as pd
 
+_DIALECT: dict[str, Any] = {
+    "keep_default_na": False,
+    "encoding": "utf-8-sig",
+    "skipinitialspace": True,
+    "low_memory": False,
+    "index_col": False,
+}
 _MISSING: tuple[str, ...] = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
 # "None" and "NA" are often the name of a class: no disorder, or Namibia.
 _MISSING_LABEL: tuple[str, ...] = ("", "NaN", "nan")
@@ -31,7 +40,7 @@ def read_csv(path: Path, request: Request) -> LabelledData:
     """
     separator, _ = read_header(path, request.source)
     # The target is looked up before the long reading, so that a slip is told at once.
-    columns = [str(column) for column in _parse(path, separator, rows=0).columns]
+    columns = csv_columns(path, separator)
     target = demand_target(request.target, columns, request.source)
     missing = {column: list(_MISSING_LABEL if column == target else _MISSING) for column in columns}
     readings = [
@@ -76,22 +85,62 @@ def _parse(
 ) -> pd.DataFrame:
     import pandas as pd
 
+    with parsing(path):
+        return pd.read_csv(path, sep=separator, decimal=decimal, na_values=missing, nrows=rows, **_DIALECT)
+
+
+def csv_columns(path: Path, separator: str) -> list[str]:
+    """The names of the columns, as the tables have them.
+
+    Raises:
+        InputError: If the file is not a table.
+    """
+    return [str(column) for column in _parse(path, separator, rows=0).columns]
+
+
+def csv_chunks(
+    path: Path, separator: str, decimal: str, columns: Iterable[str], dtypes: Mapping[str, type], rows: int
+) -> Iterator[pd.DataFrame]:
+    """The table, so many rows at a time, numbered from 0 through all chunks.
+
+    Args:
+        path: The file.
+        separator: What its fields are separated by.
+        decimal: The decimal mark.
+        columns: Those in which question marks and their like are missing values.
+        dtypes: The types of columns that must not be guessed.
+        rows: How many rows a chunk has.
+
+    Raises:
+        InputError: If the file is not a table.
+        ValueError: If a cell is not of the type of its column.
+    """
+    import pandas as pd
+
+    missing = {column: list(_MISSING) for column in columns}
+    options: dict[str, Any] = {"na_values": missing, "dtype": dict(dtypes), "chunksize": rows, **_DIALECT}
+    with path.open("rb") as stream:
+        with parsing(path):
+            chunks = pd.read_csv(stream, sep=separator, decimal=decimal, **options)
+        while True:
+            # Not around the yield: what the caller does in between is none of the file's faults.
+            with parsing(path):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+
+@contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """What pandas finds wrong with a file, in the words of this package."""
+    import pandas as pd
+
     try:
         with warnings.catch_warnings():
             # Pandas would cut rows that are longer than the header, and merely warn.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                path,
-                sep=separator,
-                decimal=decimal,
-                na_values=missing,
-                keep_default_na=False,
-                nrows=rows,
-                encoding="utf-8-sig",
-                skipinitialspace=True,
-                low_memory=False,
-                index_col=False,
-            )
+            yield
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path}: the file is empty; a header line and rows are expected") from error
     except UnicodeDecodeError as error:

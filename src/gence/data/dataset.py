@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from gence._errors import InputError
+from gence.data.form import InputForm, form_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class LabelledData:
         test_rows: `(test rows,)` int64 row numbers of the source's own test split, or None if it has none.
         notes: Sentences about what was done to the data on the way in (columns left out, images resized,
             missing values); the report prints them.
+        form: What the reader knows of how a row came about, None if nothing; see `input_form`.
     """
 
     name: str
@@ -35,6 +37,7 @@ class LabelledData:
     class_names: tuple[str, ...]
     test_rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    form: InputForm | None = None
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.labels):
@@ -58,10 +61,23 @@ class LabelledData:
                 f"{self.name}: {len(bad)} of {len(self.inputs)} rows hold NaN or infinity, the first is row {bad[0]}; "
                 "finite numbers are expected: remove or mend those rows"
             )
+        if self.form is not None and not self._fits(self.form):
+            raise InputError(
+                f"{self.name}: the form says {self.form.described}, but the rows are a {self.kind} of "
+                f"{self.inputs.shape[1:]} {self.inputs.dtype}; give the form of these rows, or none"
+            )
+
+    def _fits(self, form: InputForm) -> bool:
+        return (form.kind, form.shape, form.dtype) == (self.kind, self.inputs.shape[1:], self.inputs.dtype.name)
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def input_form(self) -> InputForm:
+        """What a row looks like: `form`, or what the inputs themselves tell."""
+        return form_of(self.kind, self.inputs) if self.form is None else self.form
 
     @cached_property
     def fingerprint(self) -> str:

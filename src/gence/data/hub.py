@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gence._errors import InputError
-from gence.data.arrow import BATCH_ROWS, ArrowSplit, arrow_data
+from gence.data.arrow import ArrowSplit, arrow_data
 from gence.data.dataset import LabelledData
 from gence.data.request import Request
 from gence.data.splits import choose_splits
@@ -28,11 +28,21 @@ def read_hub(request: Request) -> LabelledData:
     Raises:
         InputError: If it cannot be found or reached, or its columns cannot be used.
     """
+    splits, notes = hub_splits(request)
+    return arrow_data(splits, request, notes)
+
+
+def hub_splits(request: Request) -> tuple[list[ArrowSplit], tuple[str, ...]]:
+    """The splits that `read_hub` reads, and notes on them.
+
+    Raises:
+        InputError: If the source cannot be found or reached.
+    """
     repository, _, config = request.source.removeprefix(PREFIX).partition(":")
     if not repository:
         raise InputError(f"{request.source}: the name is missing; hf:ORG/NAME or hf:ORG/NAME:CONFIG is expected")
     cure = "check the name and the network, or download the parquet files and give their folder"
-    return read_repository(repository, config or None, request, cure)
+    return _splits(repository, config or None, request, cure)
 
 
 def read_repository(repository: str, config: str | None, request: Request, cure: str) -> LabelledData:
@@ -41,6 +51,13 @@ def read_repository(repository: str, config: str | None, request: Request, cure:
     Raises:
         InputError: If it cannot be found or reached, or its columns cannot be used.
     """
+    splits, notes = _splits(repository, config, request, cure)
+    return arrow_data(splits, request, notes)
+
+
+def _splits(
+    repository: str, config: str | None, request: Request, cure: str
+) -> tuple[list[ArrowSplit], tuple[str, ...]]:
     import datasets
 
     source = request.source
@@ -52,18 +69,16 @@ def read_repository(repository: str, config: str | None, request: Request, cure:
         except Exception as error:
             raise InputError(f"{source}: cannot be loaded ({one_line(error)}); {cure}") from error
     chosen = choose_splits([str(split) for split in loaded], source)
-    return arrow_data(
-        [_split(split, loaded[split]) for split in chosen.wanted(request.test_only)], request, chosen.notes
-    )
+    return [_split(split, loaded[split]) for split in chosen.wanted(request.test_only)], chosen.notes
 
 
 def _split(name: str, dataset: datasets.Dataset) -> ArrowSplit:
-    def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def batches(columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
         table: pa.Table
-        for table in dataset.select_columns(columns).with_format("arrow").iter(BATCH_ROWS):
+        for table in dataset.select_columns(columns).with_format("arrow").iter(rows):
             yield from table.to_batches()
 
-    return ArrowSplit(name, dataset.features.arrow_schema, batches)
+    return ArrowSplit(name, dataset.features.arrow_schema, len(dataset), batches)
 
 
 @contextmanager

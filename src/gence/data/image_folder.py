@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from gence._errors import InputError, nearest
 from gence.data.dataset import LabelledData
+from gence.data.form import InputForm
 from gence.data.images import ENDINGS, Item, decode_images
 from gence.data.request import Request
 from gence.data.splits import TEST_NAMES, TRAIN, choose_splits
@@ -34,6 +35,49 @@ def is_image_folder(path: Path) -> bool:
         if folder.name.lower() in (TRAIN, *TEST_NAMES)
         for class_folder in _folders(folder)
     )
+
+
+def find_unlabelled(path: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """The images of a folder, whether their classes are known or not, and notes on what is passed over.
+
+    First the images directly in it, then those of its subfolders in the order of `read_image_folder`, which below
+    `train/` and `test/` are looked for in the same way. Folders deeper than that are not read.
+    """
+    if not _has_splits(path):
+        return _images_in_order(path), _foreign_notes([path, *_folders(path)])
+    names = [folder.name for folder in _folders(path)]
+    # What is new need not have a split to train on; then every folder is read.
+    chosen = choose_splits(names, str(path)) if _is_laid_out(names) else None
+    splits = names if chosen is None else chosen.used
+    files = [*_images(path), *(file for split in splits for file in _images_in_order(path / split))]
+    below = [folder for split in splits for folder in (path / split, *_folders(path / split))]
+    unused = () if chosen is None else chosen.notes[: bool(chosen.unused)]
+    return files, (*unused, *_foreign_notes([path, *below]))
+
+
+def _is_laid_out(names: Iterable[str]) -> bool:
+    names = list(names)
+    return len(names) == 1 or TRAIN in map(str.lower, names)
+
+
+def _images_in_order(path: Path) -> list[Path]:
+    return [file for folder in (path, *_folders(path)) for file in _images(folder)]
+
+
+def _foreign_notes(folders: Iterable[Path]) -> tuple[str, ...]:
+    foreign = sum(
+        not entry.is_dir() and entry.suffix.lower() not in ENDINGS for folder in folders for entry in _visible(folder)
+    )
+    return (_foreign_note(foreign, "an image"),) if foreign else ()
+
+
+def _foreign_note(count: int, expected: str) -> str:
+    return f"passed over {counted(count, 'file')} that {'is' if count == 1 else 'are'} not {expected}"
+
+
+def has_images(path: Path) -> bool:
+    """Whether `path` has images in it, directly or as `is_image_folder` says."""
+    return bool(_images(path)) or is_image_folder(path)
 
 
 def read_image_folder(path: Path, request: Request) -> LabelledData:
@@ -66,23 +110,22 @@ def read_image_folder(path: Path, request: Request) -> LabelledData:
     def items() -> Iterator[Item]:
         return ((str(file), file) for file in files)
 
-    images, image_notes = decode_images(len(files), items, request.image_size)
+    decoded = decode_images(len(files), items, request.image_size)
     empty = [folder for part in parts for folder in part.empty]
     if empty:
         notes.append(f"passed over {counted(len(empty), 'folder')} without images: {listing(empty)}")
     foreign = sum(part.foreign for part in parts)
     if foreign:
-        notes.append(
-            f"passed over {counted(foreign, 'file')} that {'is' if foreign == 1 else 'are'} not an image of a class"
-        )
+        notes.append(_foreign_note(foreign, "an image of a class"))
     return LabelledData(
         name=request.name,
         kind="image",
-        inputs=images,
+        inputs=decoded.images,
         labels=np.array(numbers, np.int64),
         class_names=tuple(class_names),
         test_rows=np.arange(train_count, len(files)) if len(parts) > 1 else None,
-        notes=(*notes, *image_notes),
+        notes=(*notes, *decoded.notes),
+        form=InputForm("image", decoded.images.shape[1:], "uint8", resized=decoded.resized),
     )
 
 

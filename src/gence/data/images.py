@@ -32,9 +32,22 @@ _EXIF_ORIENTATION = 0x0112
 _QUARTER_TURNS = (5, 6, 7, 8)
 
 
-def decode_images(
-    count: int, items: Callable[[], Iterable[Item]], image_size: int | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Decoded:
+    """What `decode_images` gives.
+
+    Attributes:
+        images: `(count, 1 or 3, height, width)` uint8.
+        notes: What was done to them.
+        resized: Whether files of any size become this size: one was asked for, or not all of them had it.
+    """
+
+    images: np.ndarray
+    notes: tuple[str, ...]
+    resized: bool
+
+
+def decode_images(count: int, items: Callable[[], Iterable[Item]], image_size: int | None) -> Decoded:
     """Decode images of any sizes and modes.
 
     Grey stays grey only if every image is grey. Images of one size up to 64 pixels keep it; others are resized
@@ -47,7 +60,7 @@ def decode_images(
         image_size: The side to resize to, or None for the rule above.
 
     Returns:
-        The images `(count, 1 or 3, height, width)`, uint8, and notes on what was done to them.
+        The images, notes on what was done to them, and whether they were resized.
 
     Raises:
         InputError: If an image cannot be read.
@@ -90,10 +103,8 @@ def _common_size(survey: _Survey, image_size: int | None) -> tuple[int, int]:
     return _LARGEST_KEPT, _LARGEST_KEPT
 
 
-def _decode(
-    count: int, items: Callable[[], Iterable[Item]], survey: _Survey, image_size: int | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    size, mode = _common_size(survey, image_size), "L" if survey.grey else "RGB"
+def _decode(count: int, items: Callable[[], Iterable[Item]], survey: _Survey, image_size: int | None) -> Decoded:
+    size = _common_size(survey, image_size)
     images = np.empty((count, 1 if survey.grey else 3, size[1], size[0]), np.uint8)
     see_through = 0
     for row, (label, content) in enumerate(items()):
@@ -101,13 +112,49 @@ def _decode(
             pixels = _upright(image)
             if pixels.size not in survey.sizes or (survey.grey and not _is_grey(image)):
                 raise _UnlikeSurvey
-            pixels = _eight_bits(pixels, label)
-            if _is_see_through(pixels):
-                see_through += 1
-                pixels = _on_white(pixels)
-            values = np.asarray(_resized(pixels if pixels.mode == mode else pixels.convert(mode), size))
-            images[row] = values if survey.grey else values.transpose(2, 0, 1)
-    return images, _notes(count, survey.sizes, size, see_through)
+            images[row], on_white = _pixels(pixels, label, survey.grey, size)
+            see_through += on_white
+    resized = image_size is not None or survey.sizes != {size}
+    return Decoded(images, _notes(count, survey.sizes, size, see_through), resized)
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """One image: `pixels` `(1 or 3, height, width)` uint8, and what it was like before."""
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+    grey: bool
+    see_through: bool
+
+
+def decode_image(item: Item, grey: bool, size: tuple[int, int], *, resize: bool) -> DecodedImage:
+    """Decode one image as `decode_images` does, to grey or colour and to a size (width, height).
+
+    Raises:
+        InputError: If it cannot be read, or has another size and may not be resized.
+    """
+    label, content = item
+    with _opened(label, content) as image:
+        upright = _upright(image)
+        if upright.size != size and not resize:
+            square = f", or train with --image-size {size[0]}" if size[0] == size[1] else ""
+            raise InputError(
+                f"{label}: the image has {upright.size[0]} x {upright.size[1]} pixels (width x height); {size[0]} x "
+                f"{size[1]} are expected, as every training image had: resize it{square}"
+            )
+        pixels, see_through = _pixels(upright, label, grey, size)
+        return DecodedImage(pixels, upright.size, _is_grey(image), see_through)
+
+
+def _pixels(image: PillowImage, label: str, grey: bool, size: tuple[int, int]) -> tuple[np.ndarray, bool]:
+    """`(1 or 3, height, width)` of an upright image, and whether it was seen through."""
+    mode = "L" if grey else "RGB"
+    image = _eight_bits(image, label)
+    see_through = _is_see_through(image)
+    image = _on_white(image) if see_through else image
+    values = np.asarray(_resized(image if image.mode == mode else image.convert(mode), size))
+    return values[None] if grey else values.transpose(2, 0, 1), see_through
 
 
 @contextmanager
@@ -167,7 +214,7 @@ def _eight_bits(image: PillowImage, label: str) -> PillowImage:
 
 
 def _is_see_through(image: PillowImage) -> bool:
-    return image.has_transparency_data and np.asarray(image.convert("RGBA").getchannel("A")).min() < 255
+    return image.has_transparency_data and bool(np.asarray(image.convert("RGBA").getchannel("A")).min() < 255)
 
 
 def _on_white(image: PillowImage) -> PillowImage:
@@ -189,5 +236,10 @@ def _notes(count: int, sizes: set[tuple[int, int]], size: tuple[int, int], see_t
         before = f"of {width} x {height} pixels" if len(sizes) == 1 else f"of {len(sizes)} different sizes"
         notes.append(f"resized {counted(count, 'image')} {before} to {size[0]} x {size[1]}")
     if see_through:
-        notes.append(f"showed the transparent pixels of {counted(see_through, 'image')} in white")
+        notes.append(on_white_note(see_through))
     return tuple(notes)
+
+
+def on_white_note(count: int) -> str:
+    """A sentence on how many images were seen through."""
+    return f"showed the transparent pixels of {counted(count, 'image')} in white"

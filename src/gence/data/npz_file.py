@@ -82,11 +82,15 @@ def read_array(file: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
         return np.asarray(file[name])
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error):
-            raise InputError(
-                f"{path}: {name} holds Python objects, which are never loaded; save numbers, or text as "
-                f"{name}.astype(str)"
-            ) from error
+            raise holds_objects(name, path) from error
         raise InputError(f"{path}: {name} is damaged or cut short ({one_line(error)}); save it again") from error
+
+
+def holds_objects(name: str, path: Path) -> InputError:
+    """The error for an array that could only be unpickled."""
+    return InputError(
+        f"{path}: {name} holds Python objects, which are never loaded; save numbers, or text as {name}.astype(str)"
+    )
 
 
 def _split(arrays: dict[str, np.ndarray], split: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +103,7 @@ def _split(arrays: dict[str, np.ndarray], split: str, path: Path) -> tuple[np.nd
             f"{path}: y{split} has the type {labels.dtype}; whole numbers or text are expected: save "
             f"y{split}.astype(int) or y{split}.astype(str)"
         )
-    inputs = _checked_inputs(inputs, f"X{split}", path)
+    inputs = checked_inputs(inputs, f"X{split}", path)
     if len(inputs) != len(labels):
         raise InputError(
             f"{path}: X{split} has {len(inputs)} rows, y{split} has {len(labels)}; one label for every row is expected"
@@ -107,18 +111,17 @@ def _split(arrays: dict[str, np.ndarray], split: str, path: Path) -> tuple[np.nd
     return inputs, labels
 
 
-def _checked_inputs(values: np.ndarray, name: str, path: Path) -> np.ndarray:
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"{path}: {name} has the type {values.dtype}; numbers are expected")
-    if values.ndim not in (2, 3, 4) or 0 in values.shape[1:]:
-        raise InputError(
-            f"{path}: {name} has the shape {values.shape}; (rows, columns) is expected for a table, (rows, height, "
-            "width) or (rows, height, width, channels) for images"
-        )
+def checked_inputs(values: np.ndarray, name: str, path: Path, first: int = 0) -> np.ndarray:
+    """The rows of an array as `read_npz` gives them; `first` is the number of their first one in the array.
+
+    Raises:
+        InputError: If they are not numbers, of no known shape, or not finite.
+    """
+    demand_rows(values.shape, values.dtype, name, path)
     if values.ndim == 3:
         values = values[:, None]
-    elif values.ndim == 4:
-        values = _channels_first(values, name, path)
+    elif values.ndim == 4 and _channels_last(values.shape, name, path):
+        values = values.transpose(0, 3, 1, 2)
     if values.ndim == 4 and values.dtype.kind in "biu":
         return _as_uint8(values, name, path)
     with np.errstate(over="ignore"):
@@ -128,15 +131,37 @@ def _checked_inputs(values: np.ndarray, name: str, path: Path) -> np.ndarray:
     if len(bad):
         raise InputError(
             f"{path}: {name} holds NaN, infinity or a number beyond 3.4e38 in {len(bad)} of {len(values)} rows, the "
-            f"first is row {bad[0]} (counted from 0); finite numbers are expected: mend those rows or take them out"
+            f"first is row {bad[0] + first} (counted from 0); finite numbers are expected: mend those rows or take "
+            "them out"
         )
     return values
 
 
-def _channels_first(images: np.ndarray, name: str, path: Path) -> np.ndarray:
-    first, last = images.shape[1] in _CHANNELS, images.shape[3] in _CHANNELS
+def demand_rows(shape: tuple[int, ...], dtype: np.dtype, name: str, path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """The shape and the type of a row as `read_npz` gives it.
+
+    Raises:
+        InputError: If an array of that shape and type is neither a table nor images.
+    """
+    if dtype.kind not in "biuf":
+        raise InputError(f"{path}: {name} has the type {dtype}; numbers are expected")
+    if len(shape) not in (2, 3, 4) or 0 in shape[1:]:
+        raise InputError(
+            f"{path}: {name} has the shape {shape}; (rows, columns) is expected for a table, (rows, height, "
+            "width) or (rows, height, width, channels) for images"
+        )
+    if len(shape) == 2:
+        return shape[1:], np.dtype(np.float64)
+    row = (1, *shape[1:])
+    if len(shape) == 4:
+        row = (shape[3], *shape[1:3]) if _channels_last(shape, name, path) else shape[1:]
+    return row, np.dtype(np.uint8 if dtype.kind in "biu" else np.float32)
+
+
+def _channels_last(shape: tuple[int, ...], name: str, path: Path) -> bool:
+    first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
     if first and last:
-        if images.shape[2] in _CHANNELS:
+        if shape[2] in _CHANNELS:
             cure = f"so small an image is better saved as a table: {name}.reshape(len({name}), -1)"
         else:
             # Either of these leaves one axis of 1, 3 or 4 at the place of the channels, and none at the other.
@@ -145,15 +170,15 @@ def _channels_first(images: np.ndarray, name: str, path: Path) -> np.ndarray:
                 f"{name}.transpose(0, 3, 1, 2) if axis 3 is"
             )
         raise InputError(
-            f"{path}: {name} of shape {images.shape} may be (rows, channels, height, width) or (rows, height, width, "
+            f"{path}: {name} of shape {shape} may be (rows, channels, height, width) or (rows, height, width, "
             f"channels); {cure}"
         )
     if not first and not last:
         raise InputError(
-            f"{path}: {name} has the shape {images.shape}; 1, 3 or 4 channels are expected, as (rows, height, width, "
+            f"{path}: {name} has the shape {shape}; 1, 3 or 4 channels are expected, as (rows, height, width, "
             "channels) or (rows, channels, height, width)"
         )
-    return images if first else images.transpose(0, 3, 1, 2)
+    return last
 
 
 def _as_uint8(images: np.ndarray, name: str, path: Path) -> np.ndarray:

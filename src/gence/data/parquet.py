@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gence._errors import InputError
-from gence.data.arrow import BATCH_ROWS, ArrowSplit, arrow_data
+from gence.data.arrow import ArrowSplit, arrow_data
 from gence.data.dataset import LabelledData
 from gence.data.request import Request
 from gence.data.splits import TRAIN, ChosenSplits, choose_splits
@@ -18,6 +18,7 @@ from gence.data.wording import listing, one_line
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_READ_BYTES = 1 << 18
 _OF = re.compile(r"-(\d+)-of-(\d+)")
 
 
@@ -41,6 +42,23 @@ def read_parquet_folder(files: Sequence[Path], request: Request) -> LabelledData
         _demand_one_series(shards[split])
     splits = [_split(split, shards[split]) for split in chosen.wanted(request.test_only)]
     return arrow_data(splits, request, chosen.notes)
+
+
+def parquet_splits(files: Sequence[Path], request: Request) -> tuple[list[ArrowSplit], tuple[str, ...]]:
+    """Of new rows: the splits that `read_parquet_folder` reads, or every file where none is to be trained on.
+
+    Raises:
+        InputError: If a shard is missing or damaged.
+    """
+    names = {_split_name(file) for file in files}
+    if len(names) > 1 and TRAIN not in map(str.lower, names):
+        return [_split(file.name, [file]) for file in files], ()
+    if len(names) == 1 and not any(_OF.search(file.stem) for file in files):
+        return [_split(file.name, [file]) for file in files], ()
+    chosen, shards = _series(files, request)
+    for split in chosen.used:
+        _demand_one_series(shards[split])
+    return [_split(split, shards[split]) for split in chosen.used], chosen.notes[: bool(chosen.unused)]
 
 
 def files_of_splits(files: Sequence[Path], request: Request) -> list[Path]:
@@ -111,7 +129,8 @@ def _demand_one_series(files: Sequence[Path]) -> None:
 
 
 def _split(name: str, files: Sequence[Path]) -> ArrowSplit:
-    schemas = [_schema(file) for file in files]
+    heads = [_head(file) for file in files]
+    schemas = [schema for schema, _ in heads]
     for file, schema in zip(files, schemas, strict=True):
         if not schema.equals(schemas[0]):
             raise InputError(
@@ -119,14 +138,14 @@ def _split(name: str, files: Sequence[Path]) -> ArrowSplit:
                 f"({listing(schemas[0].names)}); shards of a split need the same"
             )
 
-    def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def batches(columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
         for file in files:
-            yield from _batches(file, columns)
+            yield from _batches(file, columns, rows)
 
-    return ArrowSplit(name, schemas[0], batches)
+    return ArrowSplit(name, schemas[0], sum(rows for _, rows in heads), batches)
 
 
-def _schema(path: Path) -> pa.Schema:
+def _head(path: Path) -> tuple[pa.Schema, int]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -135,19 +154,22 @@ def _schema(path: Path) -> pa.Schema:
     # Opened here and below, because Arrow's errors of missing rights do not name the file.
     with path.open("rb") as stream:
         try:
-            return pq.read_schema(stream)
+            file = pq.ParquetFile(stream)
+            return file.schema_arrow, file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{path}: not a parquet file, or cut short ({one_line(error)}); download it again"
             ) from error
 
 
-def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with path.open("rb") as stream:
-        try:
-            yield from pq.ParquetFile(stream).iter_batches(BATCH_ROWS, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path}: the file is damaged ({one_line(error)}); copy or download it again") from error
+    path.open("rb").close()
+    # Otherwise, and through a Python file, Arrow would read the columns of a whole row group at once.
+    try:
+        with pq.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False) as file:
+            yield from file.iter_batches(rows, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: the file is damaged ({one_line(error)}); copy or download it again") from error

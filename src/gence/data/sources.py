@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,12 +21,16 @@ from gence.data.recipes import RECIPES
 from gence.data.request import Request
 from gence.data.wording import counted, listing, one_line
 
-_FILES = (".csv", ".parquet", ".npz")
+FILES = (".csv", ".parquet", ".npz")
+"""The files that are read, by the ending of their name."""
+
 _KNOWN = (
     "a named data set such as digits or cifar10, a folder of images or parquet files, a .csv, .parquet or .npz file, "
     "or hf:ORG/NAME"
 )
-_OF_ONE_SIZE = ("mnist_pairs", *(name for name, recipe in RECIPES.items() if not recipe.repository))
+OF_ONE_SIZE = ("mnist_pairs", *(name for name, recipe in RECIPES.items() if not recipe.repository))
+"""The named data sets whose images cannot be resized."""
+
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -56,10 +60,15 @@ def load(
     """
     if image_size is not None and image_size < 1:
         raise InputError(f"image size {image_size}: at least 1 pixel is expected")
+    with reading(source):
+        return _read(source, target, image_size, root_folder(data_root))
+
+
+def root_folder(data_root: Path | str | None) -> Path | None:
+    """The data root as a path, if it was given; InputError if it is empty."""
     if data_root == "":
         raise InputError("the data root is empty; give the folder that named data sets lie in, or leave it out")
-    with reading(source):
-        return _read(source, target, image_size, None if data_root is None else Path(data_root))
+    return None if data_root is None else Path(data_root)
 
 
 @contextmanager
@@ -83,8 +92,22 @@ def reading(source: str) -> Iterator[None]:
 def _read(source: str, target: str | None, image_size: int | None, data_root: Path | None) -> LabelledData:
     if source in RECIPES:
         request = Request(source, source, target, image_size)
-        _refuse(request, "a named source", target=True, image_size=source in _OF_ONE_SIZE)
+        _refuse(request, "a named source", target=True, image_size=source in OF_ONE_SIZE)
         return read_named(request, data_root)
+    path = find_source(source, data_root)
+    if path is None:
+        return read_hub(Request(source, source.removeprefix(PREFIX), target, image_size))
+    if path.is_dir():
+        return _read_folder(path, Request(source, path.resolve().name or source, target, image_size))
+    return _read_file(path, Request(source, path.resolve().stem, target, image_size))
+
+
+def find_source(source: str, data_root: Path | None) -> Path | None:
+    """The file or folder that a source other than a named data set is, or None if it is on the hub.
+
+    Raises:
+        InputError: If there is none, or a data root was given, which only named data sets need.
+    """
     if source == MULTI_LABEL:
         raise InputError(
             f"{source}: its images have several labels each, and one class a row is expected; choose one of "
@@ -98,19 +121,11 @@ def _read(source: str, target: str | None, image_size: int | None, data_root: Pa
         raise InputError(
             f"{source}: a data root was given, but this is no named data set ({listing(RECIPES)}); leave it out"
         )
-    if on_hub:
-        return read_hub(Request(source, source.removeprefix(PREFIX), target, image_size))
-    if path.is_dir():
-        return _read_folder(path, Request(source, path.resolve().name or source, target, image_size))
-    return _read_file(path, Request(source, path.resolve().stem, target, image_size))
+    return None if on_hub else path
 
 
 def _read_file(path: Path, request: Request) -> LabelledData:
-    ending = path.suffix.lower()
-    if not path.is_file() or ending not in _FILES:
-        raise InputError(f"{request.source}: this kind of file is not read; known endings: {listing(_FILES)}")
-    if path.stat().st_size == 0:
-        raise InputError(f"{request.source}: the file is empty; copy or download it again")
+    ending = checked_ending(path, request.source, FILES)
     if ending == ".parquet":
         return read_parquet_file(path, request)
     if ending == ".csv":
@@ -120,20 +135,34 @@ def _read_file(path: Path, request: Request) -> LabelledData:
     return read_npz(path, request)
 
 
+def checked_ending(path: Path, source: str, known: Sequence[str]) -> str:
+    """How the name of a file ends, in lower case; InputError if it is none of the known endings, or the file empty."""
+    ending = path.suffix.lower()
+    if not path.is_file() or ending not in known:
+        raise InputError(f"{source}: this kind of file is not read; known endings: {listing(known)}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{source}: the file is empty; copy or download it again")
+    return ending
+
+
 def _read_folder(path: Path, request: Request) -> LabelledData:
     parquet_files = find_parquet_files(path)
     has_images = is_image_folder(path)
     if parquet_files and has_images:
-        raise InputError(
-            f"{request.source}: the folder holds both parquet files and class folders with images; move one of the two "
-            "elsewhere"
-        )
+        raise two_kinds(request.source)
     if parquet_files:
         return read_parquet_folder(parquet_files, request)
     if has_images:
         _refuse(request, "a folder of images", target=True)
         return read_image_folder(path, request)
-    raise _unknown_folder(path, request.source)
+    raise unknown_folder(path, request.source)
+
+
+def two_kinds(source: str) -> InputError:
+    """The error for a folder of which it cannot be told what is to be read."""
+    return InputError(
+        f"{source}: the folder holds both parquet files and class folders with images; move one of the two elsewhere"
+    )
 
 
 def _refuse(request: Request, kind: str, *, target: bool = False, image_size: bool = False) -> None:
@@ -165,11 +194,12 @@ def _not_found(source: str, path: Path) -> InputError:
     return InputError(f"{source!r}: there is no such file or folder; {hint}")
 
 
-def _unknown_folder(path: Path, source: str) -> InputError:
+def unknown_folder(path: Path, source: str) -> InputError:
+    """The error for a folder in which nothing is that can be read."""
     files = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     if not files:
         return InputError(f"{source}: the folder is empty; class folders with images or parquet files are expected")
-    readable = [entry for entry in files if entry.suffix.lower() in _FILES]
+    readable = [entry for entry in files if entry.suffix.lower() in FILES]
     images = [entry for entry in files if entry.suffix.lower() in ENDINGS]
     if readable:
         return InputError(

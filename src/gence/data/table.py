@@ -10,6 +10,7 @@ import numpy as np
 from gence._errors import InputError, unknown_name
 from gence.data.columns import encode_columns
 from gence.data.dataset import LabelledData
+from gence.data.form import InputForm
 from gence.data.labels import encode_labels
 from gence.data.request import Request
 from gence.data.wording import counted, listing
@@ -76,4 +77,5 @@ def table_data(
         class_names=labels.names,
         test_rows=test_rows if len(test_rows) else None,
         notes=(*notes, *dropped, *labels.notes, *features.notes),
+        form=InputForm("table", features.values.shape[1:], features.values.dtype.name, features.encoder, target),
     )
