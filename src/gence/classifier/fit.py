@@ -103,6 +103,7 @@ def fit_network(
     hold_out: bool = True,
     early_stopping: EarlyStopping | None = None,
     jobs: int | None = None,
+    fold: np.ndarray | None = None,
     on_training: Callable[[int, int], None] = lambda done, total: None,
 ) -> Fitted:
     """Fit a calibrated network on all labelled rows.
@@ -118,6 +119,7 @@ def fit_network(
         hold_out: Whether to hold folds out where no calibrator needs them.
         early_stopping: When to end a training before its time.
         jobs: Folds at a time, in processes, as joblib counts them; one after another if None.
+        fold: The fold of every row from 0, `(rows,)`, -1 for one that none holds out; dealt by `deal` if None.
         on_training: Told how many trainings of how many are done.
 
     Raises:
@@ -125,7 +127,7 @@ def fit_network(
         FloatingPointError: If a training diverges.
     """
     with deterministic():
-        return _Fit(task, settings, early_stopping, jobs, on_training).run(choose_epochs, hold_out)
+        return _Fit(task, settings, early_stopping, jobs, on_training).run(choose_epochs, hold_out, fold)
 
 
 def calibrate(name: str, logits: Tensor, labels: np.ndarray, *, seed: int) -> tuple[Calibrator, str]:
@@ -185,11 +187,13 @@ class _Fit:
         self.architecture = Architecture(settings.architecture(task.rows.inputs.shape[1:]), settings.hidden)
         self._on_training, self._done, self._total = on_training, 0, 1
 
-    def run(self, choose_epochs: bool, hold_out: bool) -> Fitted:
+    def run(self, choose_epochs: bool, hold_out: bool, given: np.ndarray | None) -> Fitted:
         rows, settings = self.rows, self.settings
         tries = choose_epochs and settings.epochs is None
         needed = hold_out or tries or settings.calibrate != "none"
-        fold = deal(rows.inputs, rows.labels, settings.folds, seed=settings.seed) if needed else None
+        fold = None
+        if needed:
+            fold = deal(rows.inputs, rows.labels, settings.folds, seed=settings.seed) if given is None else given
         folds = [] if fold is None else [int(one) for one in np.unique(fold) if one != ALWAYS_TRAINED]
         if fold is None or len(folds) < 2:
             epochs, tried, held_out = settings.epochs, (), None
