@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint docs bench clean
+.PHONY: setup demo test lint docs bench environments clean
 
 # The stamp is newer than everything that decides what is installed, so set-up runs again only when that changes.
 setup: .venv/.ready
@@ -30,6 +30,10 @@ docs: setup
 # Some minutes of an otherwise idle machine; on one with a GPU, `python benchmarks/gpu.py` besides.
 bench: setup
 	$(BIN)/python benchmarks/cpu.py
+
+# Fresh environments with the core and with each extra alone: minutes, and a gigabyte on disk.
+environments: setup
+	$(BIN)/python tests/environments.py
 
 clean:
 	rm -rf .venv demo site dist

@@ -37,7 +37,7 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
 
 def test_every_command_that_is_shown_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    commands = ("compare", "run", "report", "spec", "list", "audit", "calibrate", "apply")
+    commands = ("compare", "run", "report", "fit", "predict", "spec", "list", "audit", "calibrate", "apply")
     help_texts = {name: CliRunner().invoke(cli.app, [name, "--help"]).stdout for name in commands}
     seen = 0
     for page in PAGES:

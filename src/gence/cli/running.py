@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gence._errors import InputError
-from gence.bench.records import Cell, Study, load_study
+from gence.bench.records import Cell, Study, Summary, load_study
 from gence.bench.spec import Spec
+from gence.cli.next_step import fit_line
 
 if TYPE_CHECKING:
     from gence.bench.ledger import Progress as StudyProgress
@@ -64,10 +65,11 @@ def _rank() -> str | None:
     return os.environ.get("RANK") if "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
-def run_and_report(spec: Spec, folder: Path, how: How) -> None:
+def run_and_report(spec: Spec, folder: Path, how: How, *, next_step: bool = False) -> None:
     """Run a study in `folder` and write its report there, or with a dry run say what it would take.
 
-    The process ends with status 1 if a trial of the grid has failed, 130 if it was interrupted.
+    With `next_step` it ends with what to type to keep a model of the winner. The process ends with status 1 if a trial
+    of the grid has failed, 130 if it was interrupted.
     """
     if how.dry_run:
         print(*_dry_run(spec, how), sep="\n")
@@ -124,7 +126,10 @@ def run_and_report(spec: Spec, folder: Path, how: How) -> None:
     if follows:
         return
     if study.records:
-        report_on(study, folder)
+        summary = report_on(study, folder)
+        line = fit_line(study, summary) if next_step else None
+        if line:
+            print(f"\n{line}")
     _say_what_is_missing(study, spec, command)
     if study.failures:
         sys.exit(1)
@@ -175,7 +180,7 @@ def _place(cell: Cell, spec: Spec, unit: str) -> str:
     return ", ".join(part for part, told in parts if told)
 
 
-def report_on(study: Study, folder: Path, *, export: bool = False) -> None:
+def report_on(study: Study, folder: Path, *, export: bool = False) -> Summary:
     """Write the report of a study into `folder`, for a paper with tables and figures as well, and print the answer."""
     from gence.bench.stats import summarize
     from gence.report import answer_lines, write_csv, write_figures, write_report, write_tables
@@ -192,3 +197,4 @@ def report_on(study: Study, folder: Path, *, export: bool = False) -> None:
     print(f"\nreport: {page}\ntable:  {table}")
     for place in dict.fromkeys(file.parent for file in files):
         print(f"export: {place}")
+    return summary

@@ -118,7 +118,7 @@ def compare(
 ) -> None:
     """Train every loss on the same few labels, calibrate, and report which is best and whether that is real."""
     training: dict[str, Any] = {"mixup": mixup} if epochs is None else {"mixup": mixup, "epochs": epochs}
-    training["augment"] = _augmentations(augment)
+    training["augment"] = augmentations(augment)
     if batch_size is not None:
         training["batch_size"] = [_size(word) for word in _words(batch_size)]
     content: dict[str, Any] = {
@@ -138,7 +138,7 @@ def compare(
     if tune is not None:
         content["tune"] = {"trials": tune}
     how = How(workers, ray, share, device, retry_failed, stop_after, dry_run, tflops)
-    run_and_report(parse_spec(content, "compare"), out or folder_name(data.removeprefix("hf:")), how)
+    run_and_report(parse_spec(content, "compare"), out or folder_name(data.removeprefix("hf:")), how, next_step=True)
 
 
 def run(
@@ -192,7 +192,12 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _augmentations(text: str) -> str | list[str]:
+def augmentations(text: str) -> str | list[str]:
+    """What --augment says: "auto", or names.
+
+    Raises:
+        InputError: If a word that stands alone does not.
+    """
     words = _words(text)
     alone = [word for word in words if word in ("none", "auto")]
     if not words or (alone and len(words) > 1):

@@ -49,10 +49,11 @@ def fit_standardize(
     fill = np.zeros(0)
     if kind == "table":
         known = ~np.isnan(values)
-        fill = np.array(
-            [np.median(values[known[:, j], j]) if known[:, j].any() else 0.0 for j in range(values.shape[1])],
-            values.dtype,
-        )
+        whole = known.all(0)
+        fill = np.zeros(values.shape[1], values.dtype)
+        fill[whole] = np.median(values[:, whole], axis=0)
+        for j in np.flatnonzero(~whole & known.any(0)):
+            fill[j] = np.median(values[known[:, j], j])
         values = np.where(known, values, fill)
     axes = tuple(axis for axis in range(values.ndim) if axis != 1)
     varies = values.min(axes) < values.max(axes)
