@@ -14,6 +14,7 @@ from scipy.special import log_softmax, softmax
 from gence import calibration
 from gence._errors import InputError
 from gence.audit import calibrate
+from gence.calibration import selection
 from gence.audit.calibrate import apply_file, calibrate_file
 from gence.audit.files import audit_file
 from gence.calibration import catalogue, cross_fit
@@ -110,7 +111,7 @@ def test_auto_may_find_that_nothing_helps(tmp_path: Path) -> None:
 def test_with_many_classes_auto_leaves_out_what_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     z, y = overconfident(20)
     path = save(tmp_path / "p.npz", logits=z, labels=y)
-    monkeypatch.setattr(calibrate, "_MOST_CLASSES", 2)
+    monkeypatch.setattr(selection, "_MOST_CLASSES", 2)
     result = calibrate_file(path, tmp_path / "c.json", candidates=("none", "dirichlet"))
     assert result.method == "none"
     assert "dirichlet was not tried: with 3 classes it takes long" in result.remarks

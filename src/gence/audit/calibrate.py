@@ -13,7 +13,7 @@ from torch import Tensor
 from gence._errors import InputError, nearest, unknown_name
 from gence._files import check_place
 from gence.calibration import Calibrator, catalogue, cross_fit, fit_best, load, save
-from gence.calibration.selection import CANDIDATES
+from gence.calibration.selection import CANDIDATES, affordable
 from gence.calibration.storage import class_names_of
 from gence.data.predictions import Predictions, read_predictions, write_probabilities
 from gence.data.predictions.write import check_out
@@ -28,8 +28,6 @@ MOST_ROWS = 20_000
 
 _ENDINGS = (".safetensors", ".json")
 _FEW_ROWS = 200
-_COSTLY = frozenset({"matrix", "dirichlet"})  # a number for every pair of classes
-_MOST_CLASSES = 50
 _BATCH_ROWS = 65_536
 
 
@@ -134,9 +132,9 @@ def calibrate_file(
     z, y, remarks = _fit_rows(predictions, folds, seed)
     try:
         if method == AUTO:
-            left_out = [name for name in candidates if name in _COSTLY and z.shape[1] > _MOST_CLASSES]
+            tried = affordable(candidates, z.shape[1])
+            left_out = [name for name in candidates if name not in tried]
             remarks += [f"{name} was not tried: with {z.shape[1]} classes it takes long" for name in left_out]
-            tried = [name for name in candidates if name not in left_out]
             selection = fit_best(z, y, candidates=tried, folds=folds, seed=seed)
             method, why, calibrator = selection.name, selection.why, selection.calibrator
             held_out = selection.held_out

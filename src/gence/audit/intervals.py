@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import betaincinv, stdtrit
 
 from gence.audit.records import Estimate
 
@@ -35,6 +34,9 @@ def share_interval(
     Reference:
         Clopper and Pearson 1934, The use of confidence or fiducial limits illustrated in the case of the binomial.
     """
+    # Here and below, so that a program which only uses a model that was measured need not have scipy.
+    from scipy.special import betaincinv
+
     k, n = np.asarray(hits, np.float64), np.asarray(rows, np.float64)
     tail = (1.0 - level) / 2.0
     # Where a parameter of the beta distribution would be zero the end is 0 or 1; `maximum` only keeps it defined.
@@ -48,6 +50,8 @@ def mean_estimate(terms: np.ndarray, *, level: float = 0.95) -> Estimate:
 
     Of differences between two predictions for the same row this is the paired interval.
     """
+    from scipy.special import stdtrit
+
     rows, mean = len(terms), float(terms.mean())
     if rows < 2:
         return Estimate(mean, None, None)

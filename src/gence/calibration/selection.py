@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gence._errors import InputError
@@ -13,10 +15,18 @@ from gence.calibration._inputs import AnyArray, check_fit
 from gence.calibration.calibrator import Calibrator
 from gence.calibration.catalogue import fit
 from gence.calibration.external import PREFIX
-from gence.calibration.temperature import mean_nll
 
 CANDIDATES = ("none", "temperature", "ats", "ensemble", "vector", "dirichlet", "isotonic", "histogram")
 """What `fit_best` chooses from when it is not told, simplest first."""
+
+
+_COSTLY = frozenset({"matrix", "dirichlet"})  # a number for every pair of classes
+_MOST_CLASSES = 50
+
+
+def affordable(candidates: Sequence[str], num_classes: int) -> tuple[str, ...]:
+    """The candidates without those that take too long with so many classes."""
+    return tuple(name for name in candidates if num_classes <= _MOST_CLASSES or name not in _COSTLY)
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,8 @@ class Selection:
 
     Attributes:
         name: Its name in the catalogue.
+        lowest: The name of the candidate with the lowest score; another one than `name` where that is simpler and no
+            more than one standard error behind.
         calibrator: Fitted on all rows.
         scores: `(name, held-out mean NLL in nats)` of every candidate, in the order they were given.
         folds: Parts the rows were dealt into; every row was judged by a fit on the other parts.
@@ -33,6 +45,7 @@ class Selection:
     """
 
     name: str
+    lowest: str
     calibrator: Calibrator
     scores: tuple[tuple[str, float], ...]
     folds: int
@@ -45,6 +58,12 @@ class Selection:
         by_name = dict(self.scores)
         others = sorted((nll, name) for name, nll in self.scores if name != self.name)
         best = f"{self.name} has the lowest NLL on rows it was not fitted on ({by_name[self.name]:.4f}"
+        if self.name != self.lowest:
+            best = (
+                f"{self.name} is the simplest whose NLL on rows it was not fitted on ({by_name[self.name]:.4f}) lies "
+                f"within one standard error of the lowest ({self.lowest}, {by_name[self.lowest]:.4f}"
+            )
+            others = []
         rest = f"; next {others[0][1]}, {others[0][0]:.4f}" if others else ""
         before = f"; uncalibrated {by_name['none']:.4f}" if "none" in by_name and self.name != "none" else ""
         return f"{best}{rest}{before}; {self.folds}-fold cross-validation)"
@@ -53,39 +72,50 @@ class Selection:
 def fit_best(
     logits: AnyArray, target: AnyArray, *, candidates: Sequence[str] = CANDIDATES, folds: int = 5, seed: int = 0
 ) -> Selection:
-    """Fit the calibrator with the lowest cross-validated negative log-likelihood; of equal ones the first named.
+    """Fit the simplest calibrator whose cross-validated negative log-likelihood is about the lowest.
+
+    About means by the one-standard-error rule: the first candidate whose rows have an NLL that is on average at most
+    one standard error above that of the candidate with the lowest, in differences row by row. A richer one must show
+    more than chance to be taken.
 
     Args:
         logits: Scores before the softmax, `(rows, classes)`, torch or numpy, of rows the model was not trained on.
         target: Class numbers, integers `(rows,)`.
-        candidates: Names of the catalogue.
+        candidates: Names of the catalogue, simplest first.
         folds: Parts the rows are dealt into, at least 2 and at most the number of rows.
         seed: Of the dealing.
 
     Raises:
         InputError: If there is no calibrator of a name.
         ValueError: If the logits or targets cannot be fitted, the folds are out of range, or no candidate is given.
+
+    Reference:
+        Breiman, Friedman, Olshen and Stone 1984, Classification and Regression Trees, section 3.4.3 (the rule).
     """
     z, y = check_fit(logits, target)
-    scores: list[tuple[str, float]] = []
-    best: tuple[float, str, Tensor] | None = None
+    held_out: dict[str, Tensor] = {}
     failures: list[tuple[str, str]] = []
     for name in dict.fromkeys(candidates):
         try:
-            held_out = cross_fit(name, z, y, folds=folds, seed=seed)
+            held_out[name] = cross_fit(name, z, y, folds=folds, seed=seed)
         except (ModuleNotFoundError, InputError) as error:
             # Those of probmetrics have conditions of their own; ours take whatever passes check_fit.
             if isinstance(error, InputError) and not name.startswith(PREFIX):
                 raise
             failures.append((name, str(error)))
-            continue
-        nll = mean_nll(held_out, y).item()
-        scores.append((name, nll))
-        best = (nll, name, held_out) if best is None or nll < best[0] else best
-    if best is None:
+    if not held_out:
         raise ValueError(f"at least one calibrator to choose from is expected; got {tuple(candidates)}: {failures}")
-    _, chosen, held_out = best
-    return Selection(chosen, fit(chosen, z, y), tuple(scores), folds, held_out, tuple(failures))
+    nll = {name: F.cross_entropy(logits, y, reduction="none") for name, logits in held_out.items()}
+    lowest = min(nll, key=lambda name: nll[name].mean().item())
+    chosen = next((name for name in nll if _about_as_low(nll[name], nll[lowest])), lowest)
+    scores = tuple((name, rows.mean().item()) for name, rows in nll.items())
+    return Selection(chosen, lowest, fit(chosen, z, y), scores, folds, held_out[chosen], tuple(failures))
+
+
+def _about_as_low(nll: Tensor, lowest: Tensor) -> bool:
+    """Whether `nll` `(rows)` is on average no more than a standard error of the difference above `lowest`."""
+    difference = nll - lowest
+    return bool(difference.mean() <= difference.std() / math.sqrt(len(difference)))
 
 
 def cross_fit(

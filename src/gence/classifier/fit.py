@@ -13,6 +13,7 @@ from torch import Tensor
 from gence._errors import InputError
 from gence.calibration import Calibrator, fit_best, fit_temperature
 from gence.calibration import catalogue as calibrators
+from gence.calibration.selection import CANDIDATES, affordable
 from gence.classifier.early import BestSoFar, EarlyStopping
 from gence.classifier.folds import ALWAYS_TRAINED, deal
 from gence.classifier.network import Architecture, Labelled, Network, train_network
@@ -23,6 +24,7 @@ from gence.metrics import negative_log_likelihood
 from gence.training import Recipe, deterministic
 
 _FOLDS_OF_AUTO = 5
+_MOST_TO_CHOOSE_ON = 20_000
 _OWN_VALIDATION = 5  # a loss that looks at validation rows gets a fifth of its training rows, as in a study
 
 
@@ -131,11 +133,19 @@ def fit_network(
 
 
 def calibrate(name: str, logits: Tensor, labels: np.ndarray, *, seed: int) -> tuple[Calibrator, str]:
-    """The calibrator of that name, or for `"auto"` the best in cross-validation with a sentence on why."""
+    """The calibrator of that name, or for `"auto"` the best in cross-validation with a sentence on why.
+
+    More than 20,000 rows are not needed to choose: then the choice is made on so many, drawn with the seed.
+    """
     target = torch.from_numpy(labels)
     if name == AUTO:
-        chosen = fit_best(logits, target, folds=min(_FOLDS_OF_AUTO, len(labels)), seed=seed)
-        return chosen.calibrator, chosen.why
+        some = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:_MOST_TO_CHOOSE_ON]
+        some = some.sort().values
+        candidates = affordable(CANDIDATES, logits.shape[1])
+        folds = min(_FOLDS_OF_AUTO, len(some))
+        chosen = fit_best(logits[some], target[some], candidates=candidates, folds=folds, seed=seed)
+        enough = len(some) == len(labels)
+        return chosen.calibrator if enough else calibrators.fit(chosen.name, logits, target), chosen.why
     return calibrators.fit(name, logits, target), ""
 
 
