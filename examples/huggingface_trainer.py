@@ -21,7 +21,7 @@ from transformers import BertConfig, BertForSequenceClassification, PrinterCallb
 from gence import metrics
 from gence.integrations.huggingface import ExactAccumulation, TrainerLoss
 
-TOKENS, LENGTH, TRAIN_ROWS, TEST_ROWS = 20, 7, 256, 1024
+TOKENS, LENGTH, TRAIN_ROWS, TEST_ROWS = 20, 7, 192, 512
 
 
 class ExactTrainer(ExactAccumulation, Trainer):
@@ -35,7 +35,7 @@ def rows(count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def trained(trainer_class: type[Trainer], loss: TrainerLoss, rows_at_once: int, folder: str) -> Trainer:
-    """A trainer after 6 epochs of steps of 16 rows, so many at once."""
+    """A trainer after 4 epochs of steps of 16 rows, so many at once."""
     transformers.set_seed(0)
     config = BertConfig(
         vocab_size=TOKENS,
@@ -52,7 +52,7 @@ def trained(trainer_class: type[Trainer], loss: TrainerLoss, rows_at_once: int, 
         model=BertForSequenceClassification(config).double(),  # so that what is left is no rounding of float32
         args=TrainingArguments(
             output_dir=folder,
-            num_train_epochs=6,
+            num_train_epochs=4,
             per_device_train_batch_size=rows_at_once,
             gradient_accumulation_steps=16 // rows_at_once,
             per_device_eval_batch_size=256,

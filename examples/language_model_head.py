@@ -1,7 +1,7 @@
 """A head of 50,000 classes without its logits, whose batch comes in parts.
 
 When GenCE is worth it here: for a language model nobody has shown that yet, and we have not either; this shows that it
-needs no more memory than a step of cross-entropy does, and that a batch with fewer rows than classes is no obstacle.
+can be taken without the logits ever being there, and that a batch with fewer rows than classes is no obstacle.
 """
 
 import torch

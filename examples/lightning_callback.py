@@ -68,7 +68,7 @@ def main() -> None:
         callback = CalibrateAtFitEnd("temperature", dataloader=DataLoader(held_out, batch_size=200))
         with tempfile.TemporaryDirectory() as folder:
             trainer = pl.Trainer(
-                max_epochs=30,
+                max_epochs=15,
                 accelerator="cpu",
                 logger=False,
                 enable_checkpointing=False,

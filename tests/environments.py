@@ -24,7 +24,7 @@ EXTRAS = {
     "lightning": "gence.integrations.lightning",
     "boosting": "gence.integrations.boosting",
     "jax": "gence.integrations.jax",
-    "onnx": "gence.classifier.onnx_file",
+    "onnx": "gence.classifier, onnx, onnxruntime, onnxscript",
     "lab": "gence.cli",
 }
 """Extra -> the module that is for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -195,6 +196,19 @@ def test_a_tuned_winner_brings_its_recipe() -> None:
     line = fit_line(*finished("focal", "none", [record]))
     assert line is not None
     assert "--loss focal:gamma=2.5 --calibrate none --learning-rate 0.0123 --epochs 37 --out" in line
+
+
+def test_what_fit_does_not_do_as_the_comparison_did_is_said() -> None:
+    training = {"epochs": 9, "augment": "auto", "mixup": 0.2}
+    study, summary = finished("ce", "none", training=training)
+    line = fit_line(study, summary)
+    assert line is not None
+    assert line.startswith("To keep a model of it, trained without mixup: gence fit ")
+    for answer in summary.answers:
+        answer.setting = dataclasses.replace(answer.setting, regime="long-tail:100")
+    line = fit_line(study, summary)
+    assert line is not None
+    assert line.startswith("To keep a model of it, trained without mixup and the regime long-tail:100: gence fit ")
 
 
 def test_what_cannot_be_kept_or_is_not_one_data_set() -> None:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import gence
-from gence import cli
+from gence import classifier, cli
 from gence.bench.spec import Spec, read_spec
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +59,7 @@ def test_the_quickstart_spec_is_the_default_study() -> None:
 
 def test_the_reference_names_every_public_thing() -> None:
     reference = (ROOT / "docs/reference.md").read_text()
-    for module in (gence.losses, gence.calibration, gence.metrics, gence.ood):
+    for module in (gence.losses, gence.calibration, gence.metrics, gence.ood, classifier):
         for name in module.__all__:
             assert re.search(rf"::: gence(\.\w+)*\.{name}\b", reference), f"{module.__name__}.{name}"
 

@@ -14,10 +14,9 @@ from scipy.special import log_softmax, softmax
 from gence import calibration
 from gence._errors import InputError
 from gence.audit import calibrate
-from gence.calibration import selection
 from gence.audit.calibrate import apply_file, calibrate_file
 from gence.audit.files import audit_file
-from gence.calibration import catalogue, cross_fit
+from gence.calibration import catalogue, cross_fit, selection
 from gence.data import read_predictions
 
 FEW = ("none", "temperature")

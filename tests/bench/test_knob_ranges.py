@@ -9,8 +9,8 @@ import torch
 
 from gence import InputError
 from gence.bench.knob_ranges import DEFAULT_RANGES, knob_ranges
-from gence.losses.written import parse_loss
 from gence.losses import catalogue as losses
+from gence.losses.written import parse_loss
 
 OURS = tuple(name for name in losses.names() if name.startswith("gence"))
 

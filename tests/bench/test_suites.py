@@ -20,8 +20,8 @@ from gence.bench.spec_parts import SuitesSpec, TrainingSpec
 from gence.bench.suite_results import tell_apart
 from gence.bench.suites import check_suites, draw_rows, foreign_sets, wanted_shifts
 from gence.bench.training import train_model
-from gence.classifier.network import Network
 from gence.calibration import catalogue as calibrators
+from gence.classifier.network import Network
 from gence.data import LabelledData, additive_shift, corrupt, fit_standardize, missing_features, shift_names
 
 SPEC = Spec(data="x", losses=("ce",), labels_per_class=(20,), seeds=1, training=TrainingSpec(epochs=3))

@@ -13,7 +13,7 @@ from gence.calibration import Uncalibrated
 from gence.classifier import Fitted, HeldOut, KeptModel, Labelled, Settings, Task, cross_calibrated, fit_network, keep
 from gence.classifier.card import card
 from gence.classifier.evidence import METRICS, evidence_of_folds, evidence_of_test_split
-from gence.classifier.numbers import estimate, verdict
+from gence.classifier.numbers import estimate, skill, verdict
 from gence.data import InputForm, LabelledData
 from gence.metrics import accuracy, negative_log_likelihood
 
@@ -53,6 +53,40 @@ def test_a_test_split_measures_the_very_model() -> None:
     assert found.accuracy_change.value == pytest.approx(right - was_right)
     assert found.nll_change.value == pytest.approx(found.after["nll"].value - found.before["nll"].value)
     assert [row.rows for row in found.classes] == np.bincount(test.labels).tolist()
+
+
+def test_labels_that_are_pure_chance_show_no_skill() -> None:
+    generator = np.random.default_rng(0)
+    inputs, labels = generator.normal(size=(150, 4)), generator.integers(0, 3, 150)
+    data = LabelledData("chance", "table", inputs, labels, NAMES)
+    found = keep(fitted_to(data)[0], data, QUICK).evidence
+    assert found is not None
+    assert found.guess == pytest.approx(np.log(3), abs=0.02)
+    assert found.nll_gain.high is not None
+    assert found.nll_gain.high > 0
+    assert "these rows do not show that the model does better" in skill(found) or "is worse than that" in skill(found)
+    assert skill(found) in text(data)
+    assert "the model is better than that by" in text(blobs(), dataclasses.replace(QUICK, epochs=30))
+
+
+def test_the_guess_is_the_shares_of_the_rows_that_were_trained_on() -> None:
+    data = blobs(150, test=30)
+    fitted, train = fitted_to(data)
+    few = Labelled(train.inputs[:50], np.r_[np.zeros(40, np.int64), np.ones(10, np.int64)])
+    test = Labelled(data.inputs[120:123], np.array([0, 1, 2]))
+    found = evidence_of_test_split(fitted, few, test, NAMES, seed=0)
+    nll = -np.log(np.array([41, 11, 1]) / 53)
+    assert found.guess == pytest.approx(nll.mean())
+    after = fitted.calibrator(fitted.network.logits(test.inputs).double()).softmax(1).numpy()
+    expected = -np.log(after[np.arange(3), [0, 1, 2]]) - nll
+    assert found.nll_gain.value == pytest.approx(expected.mean())
+
+    labels, fold = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 0, 1, 1])
+    held_out = HeldOut(np.arange(6), fold, labels, torch.zeros(6, 3, dtype=torch.float64), np.arange(6))
+    folds = evidence_of_folds(held_out, "none", NAMES, seed=0)
+    # Beside fold 0 lie one row of each class, beside fold 1 two of class 0 and one of class 1.
+    assert folds.guess == pytest.approx(-np.log([2 / 6, 2 / 6, 3 / 6, 2 / 6, 2 / 6, 1 / 6]).mean())
+    assert folds.folds == 2
 
 
 def test_test_rows_that_are_copies_of_training_rows_are_counted() -> None:
@@ -119,6 +153,12 @@ def test_the_card_of_folds_says_whose_numbers_they_are() -> None:
     assert "The number of epochs was chosen on the first of these folds" in words
     assert "- **Epochs**: tried on the first fold" in words
     assert "epochs was chosen" not in text(blobs())
+    assert "with the NLL there after temperature scaling: " in words
+    assert "with the NLL there: " in text(blobs(), dataclasses.replace(QUICK, epochs=None, calibrate="none"))
+    assert "a calibrator chosen and fitted on the held-out rows of the other folds only" in words
+    assert "networks behind the other folds' rows had in their turn learnt from the fold" in words
+    assert "networks behind" not in text(blobs(), dataclasses.replace(QUICK, calibrate="none"))
+    assert "dealt into 60 folds" in text(blobs(60), dataclasses.replace(QUICK, folds=100, epochs=1))
 
 
 def test_the_card_has_every_number_of_the_evidence(kept: KeptModel) -> None:
@@ -145,7 +185,7 @@ def test_without_a_calibrator_there_is_nothing_to_compare() -> None:
 
 def test_without_evidence_the_card_claims_nothing() -> None:
     words = text(blobs(), evidence=None, held_out=None, calibrator=Uncalibrated())
-    assert "## What was measured\nNothing." in words
+    assert "## What was measured\nNothing could be measured: too few rows to hold some out. So nobody" in words
     assert "## Class by class" not in words
     assert "held_out.npz" not in words
     assert "- **Calibrator**: no calibrator." in words
@@ -184,6 +224,16 @@ def test_a_class_without_a_training_row_is_named() -> None:
     few = LabelledData("few", "table", data.inputs[rows], data.labels[rows], NAMES, np.arange(len(train), len(rows)))
     fitted = fit_network(Task(Labelled(few.inputs[: len(train)], few.labels[: len(train)]), "table", 3), QUICK)
     assert "Classes without a training row, which it cannot know: `c`." in card(keep(fitted, few, QUICK), onnx=True)
+
+
+def test_a_class_that_was_not_measured_is_named() -> None:
+    data = blobs(60)
+    alone = dataclasses.replace(data, labels=np.where(np.arange(60) == 2, 2, np.arange(60) % 2))
+    words = text(alone)
+    assert "- Classes all of whose rows are equal, so that none could be held out: `c`." in words
+    assert "- Classes all" not in text(data)
+    last = np.flatnonzero(data.labels != 2)[-20:]
+    assert "- Classes of which the test split has no row: `c`." in text(dataclasses.replace(data, test_rows=last[-3:]))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from gence import InputError
+from gence.audit.records import Estimate
 from gence.classifier import Settings, fit_source, load, making
+from gence.classifier.evidence import METRICS
 from gence.data import load as load_data
 from gence.losses import catalogue as losses
 
@@ -69,6 +71,18 @@ def test_a_handful_of_rows_claims_nothing(tmp_path: Path) -> None:
         result = fit_source(str(tmp_path / f"{name}.npz"), tmp_path / name, replace(QUICK, calibrate="auto"))
         assert load(tmp_path / name).evidence == result.kept.evidence
     assert "nothing could be measured: too few rows to hold some out" in result.lines()
+    assert "Nothing could be measured: too few rows to hold some out. So" in (tmp_path / "two/README.md").read_text()
+
+
+def test_rows_that_can_be_held_out_but_not_measured_are_told_as_such(tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).normal(size=(3, 2))
+    np.savez(tmp_path / "three.npz", X=inputs[[0, 1, 2]], y=[0, 0, 1])
+    result = fit_source(str(tmp_path / "three.npz"), tmp_path / "model", replace(QUICK, calibrate="auto"))
+    assert result.kept.held_out is not None
+    assert result.kept.evidence is None
+    told = "othing could be measured: too few rows held out to calibrate on some and measure on others"
+    assert f"n{told}" in result.lines()
+    assert f"N{told}. So nobody knows" in (tmp_path / "model/README.md").read_text()
 
 
 REFUSED: list[tuple[Settings, str]] = [
@@ -92,6 +106,44 @@ def test_what_the_settings_alone_tell_is_refused_before_reading(
     (tmp_path / "mine/photo.png").write_text("")
     with pytest.raises(InputError, match="something else than a model"):
         fit_source(str(split), tmp_path / "mine", QUICK)
+
+
+def test_a_folder_of_rows_gets_no_model_inside(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    for out in (tmp_path / "rows/deeper/model", tmp_path / "rows"):
+        with pytest.raises(InputError, match=r"rows are read from the folder .*; give a place outside of it"):
+            fit_source(str(tmp_path / "rows"), out, QUICK)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 32])
+def test_a_seed_that_some_generator_does_not_take_is_refused(seed: int) -> None:
+    with pytest.raises(InputError, match=rf"seed must lie between 0 and 4294967295; got {seed}"):
+        replace(QUICK, seed=seed)
+    assert replace(QUICK, seed=(1 << 32) - 1).seed == 4294967295
+
+
+def test_what_goes_wrong_in_measuring_is_not_taken_for_too_few_rows(
+    split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(making, "evidence_of_folds", broken)
+    with np.load(split) as file:
+        np.savez(tmp_path / "rows.npz", X=file["X"], y=file["y"])
+    with pytest.raises(ValueError, match="a fault"):
+        fit_source(str(tmp_path / "rows.npz"), tmp_path / "model", QUICK)
+
+
+def test_numbers_with_long_intervals_stay_apart(split: Path, tmp_path: Path) -> None:
+    result = fit_source(str(split), tmp_path / "model", QUICK)
+    evidence = result.kept.evidence
+    assert evidence is not None
+    long = Estimate(277.455, 218.422, 342.392)
+    metrics = dict.fromkeys(METRICS, long)
+    model = replace(result.kept, evidence=replace(evidence, before=metrics, after=metrics))
+    line = next(one for one in replace(result, kept=model).lines() if one.startswith("  NLL"))
+    assert line == "  NLL         277.455 (218.422 to 342.392)  277.455 (218.422 to 342.392)"
 
 
 def test_what_does_not_suit_the_data_is_one_line(split: Path, tmp_path: Path) -> None:

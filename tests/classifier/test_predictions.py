@@ -134,6 +134,11 @@ def test_a_row_out_of_all_bounds_is_named(model: Path, table: Path, monkeypatch:
         predict_source(model, str(table), table.with_name("p.csv"))
 
 
+def test_the_count_of_a_class_is_told_whatever_its_name() -> None:
+    result = predictions.PredictResult(Path("p.csv"), 5, (3, 2), ("two\nlines", "one"), 0.9, ())
+    assert result.lines()[0] == "5 rows, with a mean confidence of 90.0 %: two 3, one 2"
+
+
 def test_bad_places_are_refused_before_anything_is_read(model: Path, table: Path) -> None:
     for out, message in (
         ("p.txt", "end in .parquet or .csv"),
@@ -142,7 +147,8 @@ def test_bad_places_are_refused_before_anything_is_read(model: Path, table: Path
     ):
         with pytest.raises(InputError, match=message):
             predict_source(model, str(table), table.parent / out)
-    with pytest.raises(InputError, match="read from this folder"):
-        predict_source(model, str(table.parent), table.with_name("p.csv"))
+    for inside in (table.with_name("p.csv"), table.parent / "data/deeper/p.parquet"):
+        with pytest.raises(InputError, match="read from the folder"):
+            predict_source(model, str(table.parent), inside)
     with pytest.raises(InputError, match="batches of 0 rows"):
         predict_source(model, str(table), table.with_name("p.csv"), batch_rows=0)

@@ -17,7 +17,7 @@ from gence import InputError
 from gence.calibration import load as load_calibrator
 from gence.calibration.external import ExternalCalibrator
 from gence.classifier import KeptModel, load, save, storage
-from gence.classifier.folder import FILES, whole_folder
+from gence.classifier.folder import FILES, check_model_place, whole_folder
 from gence.data import LabelledData, read_predictions
 
 pytestmark = pytest.mark.usefixtures("no_onnx")
@@ -128,6 +128,20 @@ def test_something_else_than_a_model_is_never_replaced(kept: KeptModel, tmp_path
         save(kept, tmp_path / "photos" / "model.json")
     (tmp_path / "empty").mkdir()
     save(kept, tmp_path / "empty")
+
+
+def test_a_folder_that_cannot_be_replaced_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here/deeper").mkdir(parents=True)
+    (tmp_path / "mounted").mkdir()
+    monkeypatch.chdir(tmp_path / "here/deeper")
+    with pytest.raises(InputError, match=r"^\.: you are in this folder, or it is mounted"):
+        check_model_place(".")
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path).name == "mounted")
+    with pytest.raises(InputError, match="give a folder inside it"):
+        check_model_place(tmp_path / "mounted")
+    assert check_model_place(tmp_path / "mounted/model") == tmp_path / "mounted/model"
 
 
 def test_a_calibrator_of_another_package_is_refused(kept: KeptModel, tmp_path: Path) -> None:

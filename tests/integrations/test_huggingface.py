@@ -72,6 +72,7 @@ def trained(
     kind: str = "sequence",
     dropout: float = 0.0,
     trainer_class: Any = transformers.Trainer,
+    resume: Path | None = None,
     **arguments: Any,
 ) -> Any:
     """A trainer after 4 steps of 16 rows, in `split[1]` micro-batches of `split[0]` rows."""
@@ -100,7 +101,7 @@ def trained(
         eval_dataset=data[:10],
         compute_loss_func=loss,
     )
-    trainer.train()
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     return trainer
 
 
@@ -164,11 +165,11 @@ def test_dropout_draws_the_same_masks_in_both_passes(tmp_path: Path) -> None:
     seen: list[tuple[str, Tensor]] = []
 
     class Watched(ExactTrainer):
-        def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        def _class_mass_of_step(self, *args: Any, **kwargs: Any) -> Any:
             hook = self.model.register_forward_hook(
                 lambda module, inputs, outputs: seen.append(("mass", outputs["logits"].detach()))
             )
-            found = super().get_batch_samples(*args, **kwargs)
+            found = super()._class_mass_of_step(*args, **kwargs)
             hook.remove()
             return found
 
@@ -189,6 +190,15 @@ def test_dropout_draws_the_same_masks_in_both_passes(tmp_path: Path) -> None:
     assert len(mass) == len(steps) == 16
     assert all(torch.equal(one, other) for one, other in zip(mass, steps, strict=True))
     assert not torch.equal(mass[0], mass[8])
+
+
+def test_a_run_that_resumes_in_an_epoch_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+    """Trainer brings the random generators back when the batches of the first step are there already."""
+    settings: dict[str, Any] = {"dropout": 0.5, "trainer_class": ExactTrainer, "max_steps": 2}
+    settings |= {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 2}
+    whole = trained(tmp_path, TrainerLoss("gence"), (4, 4), **settings)
+    again = trained(tmp_path, TrainerLoss("gence"), (4, 4), **settings, resume=tmp_path / "checkpoint-1")
+    assert furthest(whole, again) == 0.0
 
 
 def test_the_pass_leaves_the_random_generator_as_it_was(tmp_path: Path) -> None:
@@ -369,9 +379,11 @@ def test_the_mixin_refuses_what_it_cannot_make_exact(tmp_path: Path) -> None:
 
 
 def test_the_module_needs_neither_transformers_nor_torchvision() -> None:
+    """Nor does the library import Lightning, which is asked here to start one process less."""
     code = (
-        "import sys, gence.integrations.huggingface\n"
-        "assert not {'transformers', 'torchvision', 'accelerate'} & set(sys.modules), sorted(sys.modules)"
+        "import sys, gence.calibration, gence.integrations.huggingface\n"
+        "others = {'transformers', 'torchvision', 'accelerate', 'lightning', 'pytorch_lightning'}\n"
+        "assert not others & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -380,24 +392,28 @@ def case_ranks_share_one_class_mass() -> None:
     """Two ranks with batches of 4 make the steps of one process with 16 rows, in 2 micro-batches or in none."""
     folder = Path(sys.argv[2])
     expected = torch.load(folder / "expected.pt", weights_only=True)
-    for loss in ({"loss": "gence"}, {"loss": "gence_prior", "class_counts": COUNTS}):
-        for split, trainer_class in (((4, 2), ExactTrainer), ((8, 1), ExactTrainer), ((8, 1), transformers.Trainer)):
-            parts = trained(folder / "out", TrainerLoss(**loss), split, trainer_class=trainer_class)
-            assert parts.args.world_size == 2
-            assert_close(weights(parts), expected[loss["loss"]], rtol=0.0, atol=1e-9)
+    plain, prior = {"loss": "gence"}, {"loss": "gence_prior", "class_counts": COUNTS}
+    for loss, split, trainer_class in (
+        (plain, (4, 2), ExactTrainer),
+        (prior, (4, 2), ExactTrainer),
+        (plain, (8, 1), ExactTrainer),
+        (prior, (8, 1), transformers.Trainer),
+    ):
+        parts = trained(folder / "out", TrainerLoss(**loss), split, trainer_class=trainer_class, max_steps=2)
+        assert parts.args.world_size == 2
+        assert_close(weights(parts), expected[loss["loss"]], rtol=0.0, atol=1e-9)
     moving = gence.MovingClassMass(CLASSES).double()
-    parts = trained(folder / "out", TrainerLoss(gence.GenCELoss(class_mass=moving)), (8, 1))
+    parts = trained(folder / "out", TrainerLoss(gence.GenCELoss(class_mass=moving)), (8, 1), max_steps=2)
     assert_close(weights(parts), expected["gence_moving"], rtol=0.0, atol=1e-9)
 
 
 def test_two_processes(tmp_path: Path) -> None:
-    expected = {
-        "gence": weights(trained(tmp_path / "out", TrainerLoss("gence"))),
-        "gence_prior": weights(trained(tmp_path / "out", TrainerLoss("gence_prior", class_counts=COUNTS))),
-        "gence_moving": weights(
-            trained(tmp_path / "out", TrainerLoss(gence.GenCELoss(class_mass=gence.MovingClassMass(CLASSES).double())))
-        ),
+    losses = {
+        "gence": TrainerLoss("gence"),
+        "gence_prior": TrainerLoss("gence_prior", class_counts=COUNTS),
+        "gence_moving": TrainerLoss(gence.GenCELoss(class_mass=gence.MovingClassMass(CLASSES).double())),
     }
+    expected = {name: weights(trained(tmp_path / "out", loss, max_steps=2)) for name, loss in losses.items()}
     torch.save(expected, tmp_path / "expected.pt")
     start(__file__, tmp_path)
     for rank in (0, 1):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 import warnings
 from importlib.abc import MetaPathFinder
@@ -16,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SubsetRandomSampler, TensorDataset
 
 pl = pytest.importorskip("lightning.pytorch", exc_type=ImportError)
 
@@ -79,7 +78,15 @@ def network(package: ModuleType = pl, loaders: Any = None) -> Any:
     return Module()
 
 
-def fitted(folder: Path, callback: CalibrateAtFitEnd, package: ModuleType = pl, loaders: Any = None, **given: Any):
+def fitted(
+    folder: Path,
+    callback: CalibrateAtFitEnd,
+    package: ModuleType = pl,
+    loaders: Any = None,
+    more: Any = (),
+    ckpt_path: Path | None = None,
+    **given: Any,
+):
     module = network(package, loaders)
     settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "max_epochs": 2, **given}
     trainer = package.Trainer(
@@ -87,10 +94,10 @@ def fitted(folder: Path, callback: CalibrateAtFitEnd, package: ModuleType = pl, 
         accelerator="cpu",
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[callback],
+        callbacks=[callback, *more],
         **settings,
     )
-    trainer.fit(module)
+    trainer.fit(module, ckpt_path=ckpt_path)
     return trainer, module
 
 
@@ -156,7 +163,7 @@ def test_every_calibrator_can_be_fitted_saved_and_carried_by_a_checkpoint(method
     trainer.save_checkpoint(tmp_path / "end.ckpt")
     kept = torch.load(tmp_path / "end.ckpt", weights_only=True)["callbacks"]
     other = CalibrateAtFitEnd(method)
-    other.load_state_dict(kept["CalibrateAtFitEnd"])
+    other.load_state_dict(kept[callback.state_key])
     assert other.calibrator == callback.calibrator
     assert other.scores == callback.scores
 
@@ -166,6 +173,22 @@ def test_a_checkpoint_from_before_the_end_has_no_calibrator() -> None:
     assert callback.state_dict() == {}
     callback.load_state_dict({})
     assert callback.calibrator is None
+
+
+def test_a_checkpoint_keeps_two_of_them_apart(tmp_path: Path) -> None:
+    one, two = CalibrateAtFitEnd("temperature"), CalibrateAtFitEnd("vector", file_name="vector.json")
+    trainer, _ = fitted(tmp_path, one, max_epochs=1, more=[two])
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    again = CalibrateAtFitEnd("temperature"), CalibrateAtFitEnd("vector", file_name="vector.json")
+    fitted(tmp_path, again[0], max_epochs=1, more=[again[1]], ckpt_path=tmp_path / "end.ckpt")
+    assert [callback.calibrator for callback in again] == [one.calibrator, two.calibrator]
+
+
+def test_rows_that_no_epoch_has_validated_are_found(tmp_path: Path) -> None:
+    callback = CalibrateAtFitEnd()
+    trainer, module = fitted(tmp_path, callback, num_sanity_val_steps=0, check_val_every_n_epoch=9)
+    assert callback.calibrator == calibration.fit_temperature(*rows(module, data(1)))
+    assert trainer.current_epoch == 2
 
 
 def test_it_is_saved_beside_the_checkpoints_and_logged(tmp_path: Path) -> None:
@@ -239,8 +262,17 @@ def test_a_dry_run_fits_and_saves_nothing(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown calibrator 'temperatur': did you mean 'temperature'"):
         CalibrateAtFitEnd("temperatur")
+    steps: list[int] = []
+
+    class Steps(pl.Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            steps.append(1)
+
     with pytest.raises(InputError, match="needs rows to calibrate on"):
-        fitted(tmp_path, CalibrateAtFitEnd(), limit_val_batches=0)
+        fitted(tmp_path, CalibrateAtFitEnd(), limit_val_batches=0, more=[Steps()])
+    assert not steps  # nobody wants to hear that after the last epoch
+    with pytest.raises(InputError, match="needs rows to calibrate on"):
+        fitted(tmp_path, CalibrateAtFitEnd(dataloader=[]), max_epochs=1)
     for message, batch, logits_of in (
         (r"must be \(inputs, target\); got dict", {"x": 1}, None),
         (r"logits must be \(rows, classes\) .* \(4, 3, 2\)", 0, lambda m, b: (torch.zeros(4, 3, 2), torch.zeros(4))),
@@ -303,10 +335,8 @@ def test_without_the_one_package_the_other_is_taken(monkeypatch: pytest.MonkeyPa
     assert issubclass(again.CalibrateAtFitEnd, other.Callback)
 
 
-def test_gence_does_not_import_lightning() -> None:
-    code = "import sys, gence.losses, gence.calibration\n"
-    code += "assert not {'lightning', 'pytorch_lightning', 'torchvision'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+class Grouped(BatchSampler):
+    """A batch sampler of somebody's own."""
 
 
 class Stream(IterableDataset):
@@ -356,6 +386,14 @@ def case_both_ranks_have_the_calibrator_of_one_process() -> None:
         everybody: list[Any] = [None, None]
         torch.distributed.all_gather_object(everybody, (callback.calibrator, callback.scores))
         assert everybody[0] == everybody[1]
+    # Every rank draws an order of its own here, and another one each time: no row may get another's number.
+    only = range(20, 80)
+    callback = Kept(file_name=None)
+    _, module = over_two(folder, callback, DataLoader(data(1), batch_size=16, sampler=SubsetRandomSampler(only)))
+    assert_close(kept[-1], tuple(part[20:80] for part in rows(module, data(1))))
+    grouped = DataLoader(data(1), batch_sampler=Grouped(range(ROWS), 16, False))
+    with pytest.raises(InputError, match="Grouped does not say which rows a rank has"):
+        over_two(folder, CalibrateAtFitEnd(), grouped)
     stream = DataLoader(Stream(), batch_size=16)
     with pytest.raises(InputError, match="IterableDataset does not say"):
         over_two(folder, CalibrateAtFitEnd(dataloader=stream))

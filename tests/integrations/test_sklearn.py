@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import log_softmax, softmax
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
@@ -216,8 +217,11 @@ class TestFewLabels:
         assert_array_equal(quick(labels_per_class=10).fit(X, y).predict_proba(IRIS[0]), model.predict_proba(IRIS[0]))
 
     def test_less_than_one_is_refused(self) -> None:
-        with pytest.raises(InputError, match="labels_per_class must be at least 1, or None for all; got 0"):
-            quick(labels_per_class=0).fit(*IRIS)
+        for given in (0, 2.5):
+            with pytest.raises(
+                InputError, match=f"labels_per_class must be a whole number of at least 1.*; got {given}"
+            ):
+                quick(labels_per_class=given).fit(*IRIS)
 
 
 class TestFolds:
@@ -336,6 +340,7 @@ def test_a_copy_from_a_pickle_predicts_the_same(model: Any) -> None:
         ({"loss": "focl"}, "unknown loss 'focl': did you mean 'focal'"),
         ({"calibrate": "temp"}, "unknown calibrator 'temp': did you mean 'temperature'"),
         ({"hidden": (0,)}, "hidden widths must be at least 1"),
+        ({"hidden": 8}, "hidden must hold the widths of the hidden layers; got 8"),
         ({"cv": 1}, "folds must be at least 2; got 1"),
     ],
 )
@@ -386,6 +391,35 @@ class TestCalibrator:
         ).fit(X, y)
         raw = np.log(np.maximum(model.estimator_.predict_proba(X), PROBABILITY_FLOOR))
         assert_allclose(model.predict_proba(X), softmax(raw / model.calibrator_.temperature, 1))
+
+    def test_metadata_goes_where_it_is_asked_for(self) -> None:
+        X, y = IRIS
+        weight, groups = 1.0 + np.arange(150) % 3, np.arange(150) // 2 % 7
+        base = LogisticRegression(C=0.1)
+        splits = list(GroupKFold(3).split(X, y, groups))
+        both = AdaptiveTemperatureCalibrator(base, method="temperature", cv=splits).fit(X, y, sample_weight=weight)
+        with pytest.raises(TypeError, match="fit takes groups only where metadata is routed"):
+            AdaptiveTemperatureCalibrator(base).fit(X, y, groups=groups)
+        with config_context(enable_metadata_routing=True):
+
+            def fitted(inner: Any) -> AdaptiveTemperatureCalibrator:
+                model = AdaptiveTemperatureCalibrator(inner, method="temperature", cv=GroupKFold(3))
+                return model.fit(X, y, sample_weight=weight, groups=groups)
+
+            asking = clone(base).set_fit_request(sample_weight=True)
+            for inner in (asking, make_pipeline(asking)):
+                assert_allclose(fitted(inner).predict_proba(X), both.predict_proba(X))
+            without = fitted(clone(base).set_fit_request(sample_weight=False))
+            assert_allclose(without.estimator_.coef_, clone(base).fit(X, y).coef_)
+            assert without.calibrator_ != both.calibrator_
+            with pytest.raises(ValueError, match="not explicitly set as requested"):
+                fitted(base)
+            outer = AdaptiveTemperatureCalibrator(asking, cv=GroupKFold(3)).set_fit_request(sample_weight=True)
+            outer.set_score_request(sample_weight=True)
+            search = GridSearchCV(outer, {"method": ["temperature"]}, cv=GroupKFold(2), error_score="raise")
+            search.fit(X, y, sample_weight=weight, groups=groups)
+            frozen = AdaptiveTemperatureCalibrator(FrozenEstimator(base.fit(X, y)), method="temperature")
+            assert frozen.fit(X, y, sample_weight=weight).calibrator_.temperature > 0.0
 
     def test_what_has_no_scores_or_takes_no_weights_is_refused(self) -> None:
         X, y = IRIS

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from gence import InputError
-from gence.losses.written import WrittenLoss, parse_loss
 from gence.losses import catalogue
+from gence.losses.written import WrittenLoss, parse_loss
 
 
 @pytest.mark.parametrize("name", catalogue.names())

@@ -10,7 +10,7 @@ from gence.calibration import catalogue as calibrators
 from gence.classifier.evidence import BINS, METRICS, Evidence
 from gence.classifier.inputs_card import input_lines, use_lines
 from gence.classifier.kept import KeptModel
-from gence.classifier.numbers import NAMES, estimate, measured_on, number, verdict
+from gence.classifier.numbers import NAMES, estimate, measured_on, number, skill, verdict
 from gence.data.wording import counted, listing
 from gence.losses import catalogue as losses
 from gence.losses.written import parse_loss
@@ -34,6 +34,12 @@ def calibrator_title(calibrator: Calibrator) -> str:
     """A calibrator by name and numbers: "temperature scaling (one temperature, 1.53)"."""
     title = next((one.title for one in calibrators.CATALOGUE.values() if type(calibrator) is one.fitted_type), None)
     return str(title) if title == "no calibrator" else f"{title or type(calibrator).__name__} ({calibrator.summary})"
+
+
+def nothing_measured(kept: KeptModel) -> str:
+    """Why there is no evidence, without a full stop."""
+    few = "to hold some out" if kept.held_out is None else "held out to calibrate on some and measure on others"
+    return f"nothing could be measured: too few rows {few}"
 
 
 def _head(kept: KeptModel) -> list[str]:
@@ -68,7 +74,7 @@ def _measured(kept: KeptModel) -> list[str]:
     if evidence is None:
         return [
             "## What was measured",
-            "Nothing. No rows could be held out, so nobody knows how good these probabilities are.",
+            f"{nothing_measured(kept).capitalize()}. So nobody knows how good these probabilities are.",
         ]
     return [
         "## What was measured",
@@ -104,6 +110,8 @@ def _verdicts(evidence: Evidence, named: bool) -> Iterator[str]:
     if not named:
         yield ""
         yield verdict(evidence)
+    yield ""
+    yield skill(evidence)
     chance = evidence.chance
     if chance is None:
         return
@@ -133,11 +141,17 @@ def _basis(kept: KeptModel, evidence: Evidence) -> Iterator[str]:
         return
     yield (
         "The data have no test split of their own. So the rows were dealt into "
-        f"{kept.origin.settings['folds']} folds, copies of a row into the same, and each fold was held out once: its "
-        "probabilities come from a network, and from the choice and the fit of a calibrator, that knew the other folds "
-        "only. The numbers are those of these networks, each trained on fewer rows than the one in this folder, which "
-        "was trained on all rows and was not measured itself."
+        f"{evidence.folds} folds, copies of a row into the same, and each fold was held out once: its probabilities "
+        "come from a network trained on the other folds only, and from a calibrator chosen and fitted on the held-out "
+        "rows of the other folds only. The numbers are those of these networks, each trained on fewer rows than the "
+        "one in this folder, which was trained on all rows and was not measured itself."
     )
+    if kept.origin.settings["calibrate"] != "none":
+        yield (
+            "The networks behind the other folds' rows had in their turn learnt from the fold. This can flatter the "
+            "calibrated numbers, most where there are few rows, the network does hardly better than guessing and the "
+            "calibrator has many numbers to fit; those without a calibrator are free of it."
+        )
     if kept.origin.epochs_tried:
         yield (
             "The number of epochs was chosen on the first of these folds, which flatters the numbers of that fold a "
@@ -182,8 +196,9 @@ def _making(kept: KeptModel) -> list[str]:
         + f"; seed {origin.settings['seed']}."
     )
     if origin.epochs_tried:
+        after = "" if origin.settings["calibrate"] == "none" else " after temperature scaling"
         tried = ", ".join(f"{epochs} ({nll:.4f})" for epochs, nll in origin.epochs_tried)
-        lines.append(f"- **Epochs**: tried on the first fold, with the NLL there: {tried}.")
+        lines.append(f"- **Epochs**: tried on the first fold, with the NLL there{after}: {tried}.")
     if origin.why:
         lines.append(f"- **Calibrator**: {origin.why}.")
     lines += [f"- **Calibrator**: {remark}" for remark in kept.calibrator.remarks]
@@ -205,6 +220,15 @@ def _limits(kept: KeptModel) -> list[str]:
     ]
     if absent:
         lines.append(f"- Classes without a training row, which it cannot know: {listing(map(_inline, absent))}.")
+    measured = {row.name for row in kept.evidence.classes if row.rows} if kept.evidence else set()
+    unmeasured = [name for name in kept.class_names if name not in {*absent, *measured}]
+    if kept.evidence and unmeasured:
+        reason = (
+            "all of whose rows are equal, so that none could be held out"
+            if kept.evidence.on == "folds"
+            else "of which the test split has no row"
+        )
+        lines.append(f"- Classes {reason}: {listing(map(_inline, unmeasured))}.")
     return lines
 
 

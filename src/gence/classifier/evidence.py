@@ -34,24 +34,30 @@ class Evidence:
 
     Attributes:
         on: The data's own test split, which this very model was tested on; or the rows that folds held out, whose
-            probabilities come from networks of these folds, each with a calibrator fitted without the fold.
+            probabilities come from networks of these folds, each with a calibrator fitted on the other folds' rows.
         rows: How many rows.
+        folds: How many folds held them out; 0 for a test split.
         copies: How many test rows are equal to a training row, label aside; 0 for folds, which keep copies together.
         before: Every metric of `METRICS` without a calibrator.
         after: The same, calibrated.
         nll_change: NLL after minus before, paired row by row.
         accuracy_change: The same of the accuracy; 0 where no row is given another class.
+        guess: NLL of one who knows nothing of a row and gives every class its share of the training rows.
+        nll_gain: NLL after minus `guess`, paired row by row.
         chance: What perfectly honest probabilities would show on as many rows; None with too few rows.
         classes: One entry a class, calibrated.
     """
 
     on: Literal["test split", "folds"]
     rows: int
+    folds: int
     copies: int
     before: dict[str, Estimate]
     after: dict[str, Estimate]
     nll_change: Estimate
     accuracy_change: Estimate
+    guess: float
+    nll_gain: Estimate
     chance: Chance | None
     classes: tuple[ClassRow, ...]
 
@@ -70,7 +76,9 @@ def evidence_of_test_split(
     """
     plain = fitted.network.logits(test.inputs).to(torch.float64)
     copies = int(np.isin(_contents(test.inputs), _contents(train.inputs)).sum())
-    return _evidence("test split", plain, fitted.calibrator(plain), test.labels, class_names, copies, seed)
+    guess = _shares(train.labels, len(class_names))[test.labels]
+    calibrated = fitted.calibrator(plain)
+    return _evidence("test split", plain, calibrated, test.labels, guess, class_names, 0, copies, seed)
 
 
 def evidence_of_folds(held_out: HeldOut, calibrate: str, class_names: tuple[str, ...], *, seed: int) -> Evidence:
@@ -88,7 +96,11 @@ def evidence_of_folds(held_out: HeldOut, calibrate: str, class_names: tuple[str,
     counted = held_out.repeats
     calibrated = cross_calibrated(held_out, calibrate, seed=seed)[counted]
     plain = held_out.logits[counted].to(torch.float64)
-    return _evidence("folds", plain, calibrated, held_out.labels[counted], class_names, 0, seed)
+    labels, fold = held_out.labels[counted], held_out.fold[counted]
+    guess, folds = np.empty(len(labels)), np.unique(fold)
+    for one in folds:
+        guess[fold == one] = _shares(labels[fold != one], len(class_names))[labels[fold == one]]
+    return _evidence("folds", plain, calibrated, labels, guess, class_names, len(folds), 0, seed)
 
 
 def _evidence(
@@ -96,7 +108,9 @@ def _evidence(
     plain: Tensor,
     calibrated: Tensor,
     labels: np.ndarray,
+    guess: np.ndarray,
     class_names: tuple[str, ...],
+    folds: int,
     copies: int,
     seed: int,
 ) -> Evidence:
@@ -106,14 +120,18 @@ def _evidence(
     right = (predicted == target).to(torch.float64).numpy()
     was_right = (before.argmax(1) == target).to(torch.float64).numpy()
     draws = _resamples(len(labels))
+    nll, guess_nll = nll_of_rows(after, target), -np.log(guess)
     return Evidence(
         on=on,
         rows=len(labels),
+        folds=folds,
         copies=copies,
         before=_measured(before, target, seed),
         after=_measured(after, target, seed),
-        nll_change=mean_estimate((nll_of_rows(after, target) - nll_of_rows(before, target)).numpy(), level=_LEVEL),
+        nll_change=mean_estimate((nll - nll_of_rows(before, target)).numpy(), level=_LEVEL),
         accuracy_change=mean_estimate(right - was_right, level=_LEVEL),
+        guess=float(guess_nll.mean()),
+        nll_gain=mean_estimate(nll.numpy() - guess_nll, level=_LEVEL),
         chance=honest_draws(top.numpy(), right, bins=BINS, draws=draws, seed=seed) if enough else None,
         classes=class_rows(after, target, class_names, bins=BINS),
     )
@@ -129,6 +147,12 @@ def _measured(probs: Tensor, target: Tensor, seed: int) -> dict[str, Estimate]:
     else:
         found |= resampled_estimates(functions, probs, target, resamples=_resamples(rows), level=_LEVEL, seed=seed)
     return {name: found[name] for name in METRICS}
+
+
+def _shares(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """The share of every class, as if each had one row more (Laplace), so that none is 0."""
+    counts = np.bincount(labels, minlength=num_classes) + 1.0
+    return counts / counts.sum()
 
 
 def _resamples(rows: int) -> int:

@@ -32,10 +32,26 @@ def check_model_place(folder: str | Path) -> Path:
     place = Path(folder).expanduser().resolve()
     if place.is_dir() and any(place.iterdir()) and not _is_model(place):
         raise InputError(f"{folder}: this folder holds something else than a model; name a new folder, or empty it")
+    if Path.cwd().is_relative_to(place) or os.path.ismount(place):
+        raise InputError(
+            f"{folder}: you are in this folder, or it is mounted, so that it cannot be replaced as a whole; "
+            "give a folder inside it"
+        )
     # The folder is put in place of an older one, which asks for more than writing into it.
     if place.parent.is_dir() and not os.access(place.parent, os.W_OK | os.X_OK):
         raise InputError(f"{folder}: no permission to write in '{place.parent}'; change that, or give another place")
     return place
+
+
+def check_apart(out: str | Path, source: str) -> None:
+    """Refuse to write into the folder that the rows are read from, which would be read with them the next time.
+
+    Raises:
+        InputError: If `out` is that folder, or lies in it.
+    """
+    given = Path(source).expanduser()
+    if given.is_dir() and Path(out).expanduser().resolve().is_relative_to(given.resolve()):
+        raise InputError(f"{out}: the rows are read from the folder {source}; give a place outside of it")
 
 
 def find_model(folder: str | Path) -> Path:

@@ -29,7 +29,7 @@ def input_lines(form: InputForm, pixels: tuple[float, float] | None) -> list[str
     return [
         f"Each row is {counted(form.shape[0], 'number')}, in the order of the training data, as an array "
         f"`(rows, {form.shape[0]})` of {form.dtype}. A number that is not known is NaN, and is filled with the median "
-        "of the training rows."
+        "of the training rows; `gence predict` takes finite numbers only."
     ]
 
 
@@ -78,9 +78,9 @@ def _holds(column: SourceColumn) -> str:
 
 
 def _gap(column: SourceColumn) -> str:
-    if column.marked:
-        return "known from training, and marked"
-    return "none of the values" if column.kind == "category" else "filled; training had no gaps here"
+    if column.kind == "category":
+        return "marked as missing, as in training" if column.marked else "counts as none of the values"
+    return "filled, and marked as missing, as in training" if column.marked else "filled; training had no gaps here"
 
 
 def use_lines(form: InputForm, *, onnx: bool, held_out: bool) -> list[str]:

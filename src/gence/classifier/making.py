@@ -14,13 +14,13 @@ import torch
 import gence
 from gence._errors import InputError, unknown_name
 from gence.calibration.external import PREFIX
-from gence.classifier.card import calibrator_title
+from gence.classifier.card import calibrator_title, nothing_measured
 from gence.classifier.evidence import METRICS, Evidence, evidence_of_folds, evidence_of_test_split
 from gence.classifier.fit import Fitted, Task, fit_network
-from gence.classifier.folder import check_model_place
+from gence.classifier.folder import check_apart, check_model_place
 from gence.classifier.kept import KeptModel, Origin
 from gence.classifier.network import Labelled
-from gence.classifier.numbers import NAMES, estimate, measured_on, verdict
+from gence.classifier.numbers import NAMES, estimate, measured_on, skill, verdict
 from gence.classifier.settings import AUTO, Settings
 from gence.classifier.storage import save
 from gence.data import LabelledData
@@ -55,15 +55,16 @@ class FitResult:
     def _measured(self) -> Iterator[str]:
         evidence = self.kept.evidence
         if evidence is None:
-            yield "nothing could be measured: too few rows to hold some out"
+            yield nothing_measured(self.kept)
             return
         named = self.kept.origin.settings["calibrate"] == "none"
         yield f"on {measured_on(evidence)}, with 95 % intervals" + (":" if named else ", before and after calibrating:")
         for metric in METRICS:
             before, after = (estimate(metric, found[metric]) for found in (evidence.before, evidence.after))
-            yield f"  {NAMES[metric]:<12}" + (after if named else f"{before:<28}{after}")
+            yield f"  {NAMES[metric]:<12}" + (after if named else f"{before:<26}  {after}")
         if not named:
             yield verdict(evidence)
+        yield skill(evidence)
 
 
 def fit_source(
@@ -101,6 +102,7 @@ def fit_source(
     """
     _check(settings)
     check_model_place(out)
+    check_apart(out, source)
     data = load_data(source, target=target, image_size=image_size, data_root=data_root)
     if augment:
         settings = replace(settings, augment=augmentation(source))
@@ -170,10 +172,10 @@ def _evidence(
         return evidence_of_test_split(fitted, train, test, data.class_names, seed=settings.seed)
     if fitted.held_out is None:
         return None
-    try:
-        return evidence_of_folds(fitted.held_out, settings.calibrate, data.class_names, seed=settings.seed)
-    except ValueError:
+    fold = fitted.held_out.fold[fitted.held_out.repeats]
+    if len(fold) - np.bincount(fold).max() < 2:
         return None  # a handful of rows leaves too few beside a fold to choose a calibrator on
+    return evidence_of_folds(fitted.held_out, settings.calibrate, data.class_names, seed=settings.seed)
 
 
 def _parts(data: LabelledData) -> tuple[Labelled, Labelled | None]:

@@ -51,6 +51,22 @@ def verdict(evidence: Evidence) -> str:
     )
 
 
+def skill(evidence: Evidence) -> str:
+    """Whether the calibrated probabilities know more of a row than how frequent the classes are."""
+    gain = evidence.nll_gain
+    if gain.low is None or gain.high is None:
+        return "So few rows cannot show whether the model knows more than the shares of the classes."
+    start = f"Giving every row the shares of the classes in training would have an NLL of {evidence.guess:.3f}"
+    if gain.low <= 0.0 <= gain.high:
+        return (
+            f"{start}: these rows do not show that the model does better than that (95 % interval of the difference: "
+            f"{gain.low:+.4f} to {gain.high:+.4f})."
+        )
+    low, high = sorted((abs(gain.low), abs(gain.high)))
+    verb = "better" if gain.value < 0 else "worse"
+    return f"{start}: the model is {verb} than that by {abs(gain.value):.3f} (95 % interval {low:.3f} to {high:.3f})."
+
+
 def _nll_verdict(change: Estimate) -> str:
     if change.low is None or change.high is None:
         return "So few rows cannot show whether the calibrator helps."
@@ -61,7 +77,7 @@ def _nll_verdict(change: Estimate) -> str:
         )
     helps = change.value < 0
     verb, low, high = ("lowered", -change.high, -change.low) if helps else ("raised", change.low, change.high)
-    found = "its probabilities are the better ones" if helps else "it does harm; --calibrate none is better"
+    found = "the calibrated probabilities are better" if helps else "it does harm; --calibrate none is better"
     return (
         f"The calibrator {verb} the NLL by {abs(change.value):.4f} (95 % interval {low:.4f} to {high:.4f}), which is "
         f"more than chance: {found}."

@@ -13,10 +13,11 @@ import torch
 
 from gence._errors import InputError
 from gence._files import check_place, whole_or_nothing
+from gence.classifier.folder import check_apart
 from gence.classifier.kept import KeptModel
 from gence.classifier.storage import load
 from gence.data import RowBatch, Stream, stream
-from gence.data.wording import counted, listing
+from gence.data.wording import counted, listing, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +52,7 @@ class PredictResult:
     def lines(self) -> list[str]:
         """What the command line prints."""
         often = sorted(zip(self.counts, self.class_names, strict=True), key=lambda one: -one[0])
-        given = listing((f"{name} {count}" for count, name in often if count), most=_SHOWN_CLASSES)
+        given = listing((f"{one_line(name)} {count}" for count, name in often if count), most=_SHOWN_CLASSES)
         return [
             f"{counted(self.rows, 'row')}, with a mean confidence of {100 * self.confidence:.1f} %: {given}",
             *(f"note: {note}" for note in self.notes),
@@ -110,8 +111,7 @@ def _check_out(out: str | Path, source: str) -> Path:
     check_place(out)
     if path.resolve() == given.resolve():
         raise InputError(f"{out}: the rows are read from this file; give another one to write to")
-    if given.is_dir() and path.resolve().parent == given.resolve():
-        raise InputError(f"{out}: the rows are read from this folder; give a file elsewhere to write to")
+    check_apart(out, source)
     return path
 
 

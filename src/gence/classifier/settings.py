@@ -15,6 +15,8 @@ from gence.training import Recipe, usual_epochs
 AUTO = "auto"
 """The calibrator that does best on held-out rows, or the network that suits the shape of a row."""
 
+_SEEDS = 1 << 32  # what numpy's and torch's generators both take
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -63,6 +65,8 @@ class Settings:
         ):
             if value is not None and value < least:
                 raise InputError(f"{name} must be at least {least}; got {value}")
+        if not 0 <= self.seed < _SEEDS:
+            raise InputError(f"seed must lie between 0 and {_SEEDS - 1}; got {self.seed}")
         for width in self.hidden or ():
             if width < 1:
                 raise InputError(f"hidden widths must be at least 1; got {self.hidden}")

@@ -17,7 +17,15 @@ def fit_line(study: Study, summary: Summary) -> str | None:
     if len(study.spec["data"]) != 1 or not summary.answers:
         return None
     answer = max(summary.answers, key=lambda one: one.setting.rank)
-    return f"To keep a model of it: {shlex.join(_command(study, answer))}"
+    return f"To keep a model of it{_unlike(study, answer)}: {shlex.join(_command(study, answer))}"
+
+
+def _unlike(study: Study, answer: Answer) -> str:
+    """What the comparison did to the training that `gence fit` does not."""
+    without = ["mixup"] if study.spec["training"].get("mixup") else []
+    if answer.setting.regime != "none":
+        without.append(f"the regime {answer.setting.regime}")
+    return f", trained without {' and '.join(without)}" if without else ""
 
 
 def _command(study: Study, answer: Answer) -> Iterator[str]:

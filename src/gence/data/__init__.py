@@ -29,7 +29,7 @@ from gence.data.regimes import (
 from gence.data.rows import RowBatch, Stream
 from gence.data.shifts import Shift, shift_names, shift_suite
 from gence.data.sources import load
-from gence.data.stream import stream
+from gence.data.streaming import stream
 from gence.data.table_shift import additive_shift, missing_features
 
 __all__ = [

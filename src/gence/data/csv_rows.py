@@ -69,9 +69,9 @@ def _with_numbers(frame: pd.DataFrame, names: list[str], decimal: str) -> pd.Dat
 
 
 def _as_floats(column: pd.Series, decimal: str) -> pd.Series:
-    # Text is what pandas makes of whole numbers beyond 64 bits. Otherwise a cell is no number, be it True, which pandas
-    # takes for text beside numbers but not alone in a chunk.
-    present = column.dropna()
+    # Text or Python's own integers are what pandas makes of whole numbers beyond 64 bits. Otherwise a cell is no
+    # number, be it True, which pandas takes for text beside numbers but not alone in a chunk.
+    present = column.dropna().map(lambda cell: str(cell) if type(cell) is int else cell)
     if not all(isinstance(cell, str) and _is_number(cell, decimal) for cell in present):
         raise ValueError(f"{column.name} does not hold numbers only")
     return present.map(lambda cell: float(cell.replace(decimal, "."))).reindex(column.index).astype(float)

@@ -195,19 +195,26 @@ class ExactAccumulation:
                 "form for parts; use Trainer itself, and know that each micro-batch has its own"
             )
 
+    _step: list[Mapping[str, Any]] | None = None
+
     def train(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().train(*args, **kwargs)  # type: ignore[misc]
         finally:
-            self.compute_loss_func.total = None
+            self.compute_loss_func.total = self._step = None
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
         batches, items = super().get_batch_samples(*args, **kwargs)  # type: ignore[misc]
         loss: TrainerLoss = self.compute_loss_func
         loss.total = None  # that of the last step must not be taken for this one's
-        if len(batches) > 1 and loss.has_class_mass:
-            loss.total = self._class_mass_of_step(batches)
+        self._step = batches if len(batches) > 1 and loss.has_class_mass else None
         return batches, items
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        # Not with the batches: a run that resumes sets its random generators between them and their first step.
+        if self._step is not None:
+            self.compute_loss_func.total, self._step = self._class_mass_of_step(self._step), None
+        return super().training_step(*args, **kwargs)  # type: ignore[misc]
 
     def _class_mass_of_step(self, batches: list[Mapping[str, Any]]) -> ClassMass:
         trainer: Any = self

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DistributedSampler, IterableDataset
+from torch.utils.data import BatchSampler, DistributedSampler, IterableDataset
 
 from gence._errors import InputError, unknown_name
 from gence.calibration import catalogue
@@ -103,6 +103,16 @@ class CalibrateAtFitEnd(Callback):
         self.path: Path | None = None
         self.scores: dict[str, float] = {}
 
+    @property
+    def state_key(self) -> str:
+        """Its name in a checkpoint, which holds several callbacks of this kind apart."""
+        return self._generate_state_key(method=self.method, file_name=self.file_name)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Say at once, and not after the last epoch, that there will be nothing to calibrate on."""
+        if self.dataloader is None and not trainer.enable_validation and not trainer.fast_dev_run:
+            raise _no_rows()
+
     # Not on_fit_end: the model has left its device by then, and the ranks each other.
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if trainer.fast_dev_run:
@@ -122,13 +132,12 @@ class CalibrateAtFitEnd(Callback):
 
     def predict(self, trainer: Any, pl_module: Any) -> tuple[Tensor, Tensor]:
         """Logits `(rows, classes)` and class numbers `(rows)` of all calibration rows, on the CPU, on every rank."""
+        if self.dataloader is None:
+            trainer.fit_loop.epoch_loop.val_loop.setup_data()  # which no epoch may have validated so far
         loaders = _each(trainer.val_dataloaders) if self.dataloader is None else [self.dataloader]
         parts = [self._predict(trainer, pl_module, loader) for loader in loaders]
         if not parts or not sum(len(target) for _, target in parts):
-            raise InputError(
-                "CalibrateAtFitEnd needs rows to calibrate on; got none: give the trainer a validation loader, or "
-                "CalibrateAtFitEnd(dataloader=...)"
-            )
+            raise _no_rows()
         return torch.cat([logits for logits, _ in parts]), torch.cat([target for _, target in parts])
 
     def state_dict(self) -> dict[str, Any]:
@@ -169,13 +178,18 @@ class CalibrateAtFitEnd(Callback):
 
     @torch.no_grad()
     def _predict(self, trainer: Any, pl_module: Any, loader: Any) -> tuple[Tensor, Tensor]:
-        if trainer.world_size > 1 and isinstance(getattr(loader, "dataset", None), IterableDataset):
+        over_ranks = trainer.world_size > 1
+        if over_ranks and isinstance(getattr(loader, "dataset", None), IterableDataset):
             raise InputError(
                 "an IterableDataset does not say which rows a rank has; give CalibrateAtFitEnd(dataloader=...) of a "
                 "data set with a length"
             )
         parts: list[tuple[Tensor, Tensor]] = []
-        with _evaluation_mode(pl_module), trainer.precision_plugin.forward_context():
+        with (
+            _drawn_once(loader, over_ranks) as items,
+            _evaluation_mode(pl_module),
+            trainer.precision_plugin.forward_context(),
+        ):
             for batch in loader:
                 batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
                 parts.append(_checked(self.logits_of(pl_module, batch)))
@@ -183,10 +197,33 @@ class CalibrateAtFitEnd(Callback):
             return torch.empty(0, 2), torch.empty(0, dtype=torch.long)
         logits = torch.cat([logits for logits, _ in parts])
         target = torch.cat([target for _, target in parts])
-        sampler = getattr(loader, "sampler", None)
-        if trainer.world_size > 1 and isinstance(sampler, DistributedSampler):
-            logits, target = _of_all_ranks(trainer, logits, target, list(sampler))
+        if items is not None:
+            logits, target = _of_all_ranks(trainer, logits, target, items)
         return logits.cpu(), target.cpu()
+
+
+@contextmanager
+def _drawn_once(loader: Any, over_ranks: bool) -> Iterator[list[int] | None]:
+    """The item numbers that a loader with a DistributedSampler gives while this lasts; None for another loader.
+
+    They are drawn beforehand, as a sampler of the user's that Lightning has wrapped may draw others every time.
+    """
+    batches = getattr(loader, "batch_sampler", None)
+    sampler = getattr(batches, "sampler", None)
+    if not over_ranks or not isinstance(sampler, DistributedSampler):
+        yield None
+        return
+    if type(batches) is not BatchSampler:
+        raise InputError(
+            f"{type(batches).__name__} does not say which rows a rank has; give CalibrateAtFitEnd(dataloader=...) "
+            "without a batch sampler of your own"
+        )
+    items = list(sampler)
+    batches.sampler = items
+    try:
+        yield items
+    finally:
+        batches.sampler = sampler
 
 
 def _of_all_ranks(trainer: Any, logits: Tensor, target: Tensor, items: list[int]) -> tuple[Tensor, Tensor]:
@@ -203,6 +240,13 @@ def _of_all_ranks(trainer: Any, logits: Tensor, target: Tensor, items: list[int]
     first = torch.ones_like(numbers, dtype=torch.bool)
     first[1:] = numbers[1:] != numbers[:-1]
     return logits[order[first]], target[order[first]]
+
+
+def _no_rows() -> InputError:
+    return InputError(
+        "CalibrateAtFitEnd needs rows to calibrate on; got none: give the trainer a validation loader and the module a "
+        "validation_step, or CalibrateAtFitEnd(dataloader=...)"
+    )
 
 
 def _logits_of_pairs(module: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:

@@ -199,7 +199,7 @@ def build(
         if hidden is None:
             model = CATALOGUE[chosen].build(shape, num_classes)
         else:
-            model = MLP(math.prod(shape), num_classes, hidden=hidden)
+            model = cast(nn.Module, MLP(math.prod(shape), num_classes, hidden=hidden))
         if head == "cosine":
             model.head = CosineHead(cast(nn.Linear, model.head).in_features, num_classes)
         return model

@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 from sklearn.utils import assert_all_finite, get_tags, indexable
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter
 
 from gence._errors import InputError
 from gence.classifier import Settings, calibrate
 from gence.integrations.sklearn.rows import as_repetitions, checked_weight
+from gence.integrations.sklearn.scores import as_decision, as_probabilities, decided
 from gence.training import copies
 
 PROBABILITY_FLOOR = float(np.finfo(np.float32).eps)
@@ -67,7 +70,7 @@ class AdaptiveTemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEst
         self.cv = cv
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> AdaptiveTemperatureCalibrator:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> AdaptiveTemperatureCalibrator:
         """Fit the calibrator on held-out scores, and the classifier on all rows.
 
         Args:
@@ -76,11 +79,15 @@ class AdaptiveTemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEst
             sample_weight: How much each row counts, `(rows,)`, to the estimator and to the calibrator. The calibrator
                 takes whole numbers (of a mean up to 100) as that many copies of a row; others it meets rounded, after
                 scaling them to a mean of 1.
+            **params: With scikit-learn's metadata routing only, what else the estimator's `fit` or the splitter asks
+                for. The estimator then gets `sample_weight` as well only where it asks for it.
 
         Raises:
             InputError: If there is no such method, fewer than two classes, a class with one row, or weights for an
                 estimator that takes none.
-            ValueError: If the estimator or a splitter finds fault with X, y or cv.
+            ValueError: If the estimator or a splitter finds fault with X, y or cv; or, with metadata routing, does not
+                say whether it wants what is there.
+            TypeError: If nothing asks for one of `params`.
         """
         Settings(calibrate=self.method)  # which knows the names of all calibrators
         X, y = indexable(X, y)
@@ -90,19 +97,15 @@ class AdaptiveTemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEst
         weight = checked_weight(sample_weight, len(y))
         estimator = self._default() if self.estimator is None else self.estimator
         frozen = isinstance(estimator, FrozenEstimator)
-        fit_settings = {} if weight is None or frozen else {"sample_weight": weight}
-        if fit_settings and not has_fit_parameter(estimator, "sample_weight"):
-            raise InputError(
-                f"{type(estimator).__name__} takes no sample_weight, so that only its calibrator could follow the "
-                "weights; leave them out, or put this calibrator into the pipeline, around its last step"
-            )
+        fit_settings, split_settings = self._routed(estimator, frozen, weight, params)
         folds = self._folds(y, weight, frozen)
         if frozen:
             self.estimator_, scores = estimator, _scores(estimator, X)
         else:
             raw = cross_val_predict(
-                clone(estimator), X, y, cv=folds, n_jobs=self.n_jobs, method=_method(estimator), params=fit_settings
-            )
+                clone(estimator), X, y, cv=folds, n_jobs=self.n_jobs, method=_method(estimator),
+                params=fit_settings | split_settings,
+            )  # fmt: skip
             unfitted: Any = clone(estimator)
             self.estimator_ = unfitted.fit(X, y, **fit_settings)
             scores = _as_logits(raw, _method(estimator))
@@ -122,25 +125,52 @@ class AdaptiveTemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEst
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Calibrated logits, float64 `(rows, classes)`; for two classes `(rows,)`, the second's less the first's."""
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+        return as_decision(self._logits(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label after calibration, `(rows,)`."""
-        scores = self.decision_function(X)
-        return self.classes_[(scores > 0.0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
+        return decided(self.classes_, self.decision_function(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated probabilities, float64 `(rows, classes)`."""
-        logits = self._logits(X)
-        odds = np.exp(logits - logits.max(1, keepdims=True))
-        return odds / odds.sum(1, keepdims=True)
+        return as_probabilities(self._logits(X))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         inner = get_tags(self._default() if self.estimator is None else self.estimator).input_tags
         tags.input_tags.sparse, tags.input_tags.allow_nan = inner.sparse, inner.allow_nan
         return tags
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Who asks for what, where scikit-learn's metadata routing is enabled."""
+        router = MetadataRouter(owner=self).add_self_request(self)
+        router.add(splitter=self.cv, method_mapping=MethodMapping().add(caller="fit", callee="split"))
+        if isinstance(self.estimator, FrozenEstimator):
+            return router
+        estimator = self._default() if self.estimator is None else self.estimator
+        return router.add(estimator=estimator, method_mapping=MethodMapping().add(caller="fit", callee="fit"))
+
+    def _routed(
+        self, estimator: Any, frozen: bool, weight: np.ndarray | None, params: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the estimator's `fit` gets, and what the splitter gets."""
+        weights = {} if weight is None else {"sample_weight": weight}
+        if get_config()["enable_metadata_routing"]:
+            routed = process_routing(self, "fit", **weights, **params)
+            return {} if frozen else routed.estimator.fit, routed.splitter.split
+        if params:
+            raise TypeError(
+                f"fit takes {', '.join(params)} only where metadata is routed: "
+                "sklearn.set_config(enable_metadata_routing=True)"
+            )
+        if frozen:
+            return {}, {}
+        if weights and not has_fit_parameter(estimator, "sample_weight"):
+            raise InputError(
+                f"{type(estimator).__name__} takes no sample_weight, so that only its calibrator could follow the "
+                "weights; leave them out, or put this calibrator into the pipeline, around its last step"
+            )
+        return weights, {}
 
     @staticmethod
     def _default() -> LogisticRegression:

@@ -18,11 +18,12 @@ from gence.classifier import EarlyStopping, Labelled, Settings, Task, fit_networ
 from gence.data.columns import fit_columns
 from gence.integrations.sklearn.columns import has_other_than_numbers, is_frame, numbered
 from gence.integrations.sklearn.rows import as_repetitions, at_most, checked_weight, class_costs, folds_of
+from gence.integrations.sklearn.scores import as_decision, as_probabilities, decided
 from gence.losses import catalogue as losses
 from gence.losses.written import WrittenLoss, parse_loss
 from gence.training import batches_an_epoch
 
-_UPDATES, _FEWEST_EPOCHS = 300, 15
+_UPDATES, _FEWEST_EPOCHS = 300, 10
 _NUMBERS: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
 
 
@@ -50,7 +51,7 @@ class GenCEClassifier(ClassifierMixin, BaseEstimator):
         calibrate: A name of `gence.calibration.catalogue`, `"auto"` for the one with the lowest NLL in cross-validation
             on the held-out logits, or None for no calibrator; then nothing is held out.
         hidden: Widths of the hidden layers; `()` is a linear model.
-        epochs: Passes over the rows; about 300 updates, 15 epochs at least, if None. With `early_stopping` the most.
+        epochs: Passes over the rows; about 300 updates, 10 epochs at least, if None. With `early_stopping` the most.
         batch_size: Rows a batch, at least. GenCE wants more of them than there are classes.
         learning_rate: At the start of a cosine.
         weight_decay: L2 penalty.
@@ -191,19 +192,15 @@ class GenCEClassifier(ClassifierMixin, BaseEstimator):
         Returns:
             float64 `(rows, classes)`; for two classes `(rows,)`, the second's less the first's.
         """
-        logits = self._logits(X) + np.log(self.class_weight_)
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+        return as_decision(self._logits(X) + np.log(self.class_weight_))
 
     def predict(self, X: Any) -> np.ndarray:
         """The label with the highest class weight times probability, `(rows,)`."""
-        scores = self.decision_function(X)
-        return self.classes_[(scores > 0.0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
+        return decided(self.classes_, self.decision_function(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated probabilities, float64 `(rows, classes)`; class weights do not bend them."""
-        logits = self._logits(X)
-        odds = np.exp(logits - logits.max(1, keepdims=True))
-        return odds / odds.sum(1, keepdims=True)
+        return as_probabilities(self._logits(X))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -214,7 +211,7 @@ class GenCEClassifier(ClassifierMixin, BaseEstimator):
         return Settings(
             loss=self.loss,
             calibrate="none" if self.calibrate is None else self.calibrate,
-            hidden=tuple(self.hidden),
+            hidden=self._widths(),
             epochs=self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
@@ -222,6 +219,11 @@ class GenCEClassifier(ClassifierMixin, BaseEstimator):
             folds=self.cv if isinstance(self.cv, int) else 2,
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
         )
+
+    def _widths(self) -> tuple[int, ...]:
+        if isinstance(self.hidden, Iterable) and not isinstance(self.hidden, str):
+            return tuple(self.hidden)
+        raise InputError(f"hidden must hold the widths of the hidden layers; got {self.hidden!r}: (64,) is one layer")
 
     def _stopping(self) -> EarlyStopping | None:
         return EarlyStopping(self.validation_fraction, self.n_iter_no_change) if self.early_stopping else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -64,10 +64,10 @@ def at_most(per_class: int, labels: np.ndarray, rows: np.ndarray, *, seed: int) 
         seed: Of the choice.
 
     Raises:
-        InputError: If `per_class` is below 1.
+        InputError: If `per_class` is no whole number or below 1.
     """
-    if per_class < 1:
-        raise InputError(f"labels_per_class must be at least 1, or None for all; got {per_class}")
+    if not isinstance(per_class, Integral) or per_class < 1:
+        raise InputError(f"labels_per_class must be a whole number of at least 1, or None for all; got {per_class}")
     return np.sort(np.concatenate([drawn[:per_class] for drawn in few_labels(labels, rows, "all", seed=seed)]))
 
 

@@ -282,6 +282,16 @@ def test_a_named_data_set_comes_as_load_gives_it() -> None:
     assert "it is images of 1 x 8 x 8 uint8" in refusal("digits", InputForm("image", (1, 9, 9), "float32"))
 
 
+def test_a_whole_number_beyond_64_bits_is_a_number_in_new_rows_too(tmp_path: Path) -> None:
+    form = InputForm("table", (1,), "float64", fit_columns(pd.DataFrame({"x": [1, 2]}), "t"), "y")
+    (tmp_path / "n.csv").write_text(f"x,y\n1,a\n{2**70},b\n-{2**70},b\n,b\n")
+    [batch] = stream(str(tmp_path / "n.csv"), form)
+    np.testing.assert_array_equal(batch.inputs[:, 0], [1, 2.0**70, -(2.0**70), np.nan])
+    (tmp_path / "n.csv").write_text(f"x,y\n1,a\n{2**70},b\nTrue,b\n")
+    with pytest.raises(InputError, match="'True' in row 2"):
+        next(iter(stream(str(tmp_path / "n.csv"), form)))
+
+
 def test_the_notes_of_all_batches_are_added(tmp_path: Path) -> None:
     encoder = fit_columns(pd.DataFrame({"x": [1, 2], "colour": ["red", "blue"]}), "t")
     form = InputForm("table", (3,), "float64", encoder, "y")
