@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,15 @@ import torch
 
 # The tensors of tests are small: a second thread costs more than it gives, twice so on a busy machine.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def processes_end() -> Iterator[None]:
+    """End the idle processes of joblib after the test, as others count those that are left."""
+    yield
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
 
 
 @pytest.fixture

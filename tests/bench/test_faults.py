@@ -260,7 +260,7 @@ def test_a_model_for_which_the_memory_is_not_enough(tmp_path: Path, monkeypatch:
     def huge(*arguments: Any, **options: Any) -> Any:
         return torch.nn.Linear(1 << 24, 1 << 24)  # a petabyte
 
-    monkeypatch.setattr("gence.bench.training.build", huge)
+    monkeypatch.setattr("gence.classifier.network.build", huge)
     study = run_study(SPEC.model_copy(update={"seeds": 1, "losses": ("ce",)}), tmp_path)
     assert failures(study) == [("ce", "memory", 1)]
 

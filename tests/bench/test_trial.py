@@ -11,7 +11,6 @@ import torch
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from gence.bench import training as training_module
 from gence.bench import trial as trial_module
 from gence.bench.environment import environment
 from gence.bench.inputs import StudyData
@@ -20,6 +19,7 @@ from gence.bench.records import METRICS, TrialRecord, read_record, write_record
 from gence.bench.spec import Spec
 from gence.bench.spec_parts import SuitesSpec, TrainingSpec
 from gence.calibration import fit_adaptive_temperature, fit_temperature
+from gence.classifier import network as training_module
 from gence.data import LabelledData
 
 SPEC = Spec(data="x", losses=("gence",), labels_per_class=(30,), seeds=1, training=TrainingSpec(epochs=4))

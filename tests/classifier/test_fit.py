@@ -144,6 +144,7 @@ def test_stopping_early_goes_back_to_the_best_weights(trainings: list[Labelled])
     assert nll(stopped) < nll(on) - 0.1
 
 
+@pytest.mark.usefixtures("processes_end")
 def test_processes_give_what_one_process_gives() -> None:
     alone, together = (fit_network(task(blobs()), QUICK, jobs=jobs) for jobs in (None, 2))
     assert alone.held_out is not None

@@ -245,6 +245,7 @@ class TestFolds:
         with pytest.raises(InputError, match=message):
             quick(cv=cv).fit(*IRIS)
 
+    @pytest.mark.usefixtures("processes_end")
     def test_they_may_run_in_processes_also_below_a_grid_search(self) -> None:
         X, y = IRIS
         alone, together = (quick(n_jobs=jobs).fit(X, y).predict_proba(X) for jobs in (None, 2))

@@ -129,7 +129,8 @@ class AdaptiveTemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEst
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label after calibration, `(rows,)`."""
-        return decided(self.classes_, self.decision_function(X))
+        scores = self.decision_function(X)
+        return decided(self.classes_, scores)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated probabilities, float64 `(rows, classes)`."""

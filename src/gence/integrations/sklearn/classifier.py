@@ -196,7 +196,8 @@ class GenCEClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The label with the highest class weight times probability, `(rows,)`."""
-        return decided(self.classes_, self.decision_function(X))
+        scores = self.decision_function(X)
+        return decided(self.classes_, scores)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated probabilities, float64 `(rows, classes)`; class weights do not bend them."""
