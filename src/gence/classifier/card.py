@@ -85,7 +85,8 @@ def _measured(kept: KeptModel) -> list[str]:
         "Behind each number is its 95 % interval: how far it may move with other rows of the same kind. "
         "*Accuracy* is the share of rows whose most probable class is the true one. *NLL* (in nats) and the *Brier "
         f"score* judge the probabilities as a whole. *ECE* ({BINS} bins) is how far the stated confidence is from the "
-        "accuracy, on average. All but the accuracy are better the lower they are.",
+        "accuracy, on average; on few rows it comes out too high, which its interval makes up for, so that it may lie "
+        "below the number. All but the accuracy are better the lower they are.",
         *_verdicts(evidence, named),
         *_basis(kept, evidence),
     ]
