@@ -14,6 +14,7 @@ from gence.audit.intervals import mean_estimate, share_interval
 from gence.audit.measure import LEAST_ROWS, class_rows, resampled_estimates
 from gence.audit.records import Chance, ClassRow, Estimate
 from gence.classifier.fit import Fitted, HeldOut, cross_calibrated
+from gence.classifier.folds import contents
 from gence.classifier.network import Labelled
 from gence.metrics import brier_score, expected_calibration_error, negative_log_likelihood
 from gence.metrics.proper import nll_of_rows
@@ -75,7 +76,7 @@ def evidence_of_test_split(
         seed: Of the resampling.
     """
     plain = fitted.network.logits(test.inputs).to(torch.float64)
-    copies = int(np.isin(_contents(test.inputs), _contents(train.inputs)).sum())
+    copies = int(np.isin(contents(test.inputs), contents(train.inputs)).sum())
     guess = _shares(train.labels, len(class_names))[test.labels]
     calibrated = fitted.calibrator(plain)
     return _evidence("test split", plain, calibrated, test.labels, guess, class_names, 0, copies, seed)
@@ -157,10 +158,3 @@ def _shares(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 def _resamples(rows: int) -> int:
     return _RESAMPLES if rows <= _MANY_ROWS else _RESAMPLES_OF_MANY
-
-
-def _contents(inputs: np.ndarray) -> np.ndarray:
-    """Something for every row that only equal rows share."""
-    # Adding zero turns -0.0 into 0.0, which is equal to it.
-    rows = np.ascontiguousarray(inputs + inputs.dtype.type(0)).reshape(len(inputs), -1)
-    return np.array([hash(row.tobytes()) for row in rows], np.int64)

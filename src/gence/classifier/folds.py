@@ -35,11 +35,7 @@ def deal(inputs: np.ndarray, labels: np.ndarray, folds: int, *, seed: int) -> np
     if folds < 2:
         raise ValueError(f"folds must be at least 2; got {folds}")
     salt = seed.to_bytes(8, "little", signed=True)
-    # Adding zero turns -0.0 into 0.0, which is equal to it.
-    rows = np.ascontiguousarray(inputs + inputs.dtype.type(0))
-    digests = np.array([hashlib.blake2b(row.tobytes(), digest_size=16, salt=salt).digest() for row in rows], "S16")
-    # numpy strips the zero bytes at the end of a text, which leaves different digests different but for 1 in 2^120.
-    content, first_of = np.unique(digests, return_inverse=True)
+    content, first_of = np.unique(contents(inputs, salt), return_inverse=True)
     owner = np.full(len(content), np.iinfo(np.int64).max)
     np.minimum.at(owner, first_of, labels)
     order = np.argsort(owner, kind="stable")
@@ -47,3 +43,11 @@ def deal(inputs: np.ndarray, labels: np.ndarray, folds: int, *, seed: int) -> np
     dealt[order] = np.arange(len(content)) % folds
     alone = np.bincount(owner)[owner] == 1
     return np.where(alone, ALWAYS_TRAINED, dealt)[first_of]
+
+
+def contents(inputs: np.ndarray, salt: bytes = b"") -> np.ndarray:
+    """Something for every row, `(rows,)`, that only equal rows share."""
+    # Adding zero turns -0.0 into 0.0, which is equal to it.
+    rows = np.ascontiguousarray(inputs + inputs.dtype.type(0))
+    # numpy strips the zero bytes at the end of a text, which leaves different digests different but for 1 in 2^120.
+    return np.array([hashlib.blake2b(row.tobytes(), digest_size=16, salt=salt).digest() for row in rows], "S16")

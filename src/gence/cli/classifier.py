@@ -13,17 +13,8 @@ from typing import Annotated
 import typer
 
 from gence._errors import InputError
+from gence.cli.flags import DataRoot, augmentations
 from gence.cli.names import model_name
-from gence.cli.study import augmentations
-
-_DataRoot = Annotated[
-    str | None,
-    typer.Option(
-        "--data-root",
-        help="Folder that named data sets lie in.",
-        show_default="the Hugging Face hub and its cache",
-    ),
-]
 
 
 def fit(
@@ -64,7 +55,7 @@ def fit(
     ] = None,
     folds: Annotated[int, typer.Option(help="Parts of the rows, each held out once for the calibrator.")] = 5,
     seed: Annotated[int, typer.Option(help="Of folds, weights and batches.")] = 0,
-    data_root: _DataRoot = None,
+    data_root: DataRoot = None,
     device: Annotated[str, typer.Option(help="Where networks are trained: cpu, cuda or cuda:1.")] = "cpu",
     out: Annotated[
         Path | None,
@@ -122,7 +113,7 @@ def predict(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The predictions: a file ending in .parquet or .csv.", show_default=False)],
-    data_root: _DataRoot = None,
+    data_root: DataRoot = None,
     device: Annotated[str, typer.Option(help="Where the network computes: cpu, cuda or cuda:1.")] = "cpu",
     batch_rows: Annotated[
         int | None,

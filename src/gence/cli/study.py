@@ -11,18 +11,11 @@ import typer
 from gence._errors import InputError
 from gence.bench.records import load_study
 from gence.bench.spec import Spec, parse_spec, read_spec
+from gence.cli.flags import DataRoot, augmentations, words
 from gence.cli.names import folder_name
 from gence.cli.running import How, report_on, run_and_report
 
 _Out = Annotated[Path | None, typer.Option("--out", help="Folder for report, table and records.", show_default=False)]
-_DataRoot = Annotated[
-    str | None,
-    typer.Option(
-        "--data-root",
-        help="Folder that named data sets lie in.",
-        show_default="the Hugging Face hub and its cache",
-    ),
-]
 _Workers = Annotated[
     int | None, typer.Option("--workers", help="Worker processes.", show_default="one a core, or 1 on a GPU")
 ]
@@ -105,7 +98,7 @@ def compare(
             metavar="N", help="Look for each loss's own recipe first, with N trials a loss.", show_default="no tuning"
         ),
     ] = None,
-    data_root: _DataRoot = None,
+    data_root: DataRoot = None,
     out: _Out = None,
     workers: _Workers = None,
     ray: _Ray = None,
@@ -120,21 +113,21 @@ def compare(
     training: dict[str, Any] = {"mixup": mixup} if epochs is None else {"mixup": mixup, "epochs": epochs}
     training["augment"] = augmentations(augment)
     if batch_size is not None:
-        training["batch_size"] = [_size(word) for word in _words(batch_size)]
+        training["batch_size"] = [_size(word) for word in words(batch_size)]
     content: dict[str, Any] = {
         # A path may hold a comma.
-        "data": [data] if Path(data).exists() else _words(data),
+        "data": [data] if Path(data).exists() else words(data),
         "data_root": data_root,
         "target": target,
         "image_size": image_size,
-        "regime": _words(regime),
-        "losses": _words(losses),
+        "regime": words(regime),
+        "losses": words(losses),
         "seeds": seeds,
-        "model": _words(model),
+        "model": words(model),
         "training": training,
     }
     if labels_per_class is not None:
-        content["labels_per_class"] = [_budget(word) for word in _words(labels_per_class)]
+        content["labels_per_class"] = [_budget(word) for word in words(labels_per_class)]
     if tune is not None:
         content["tune"] = {"trials": tune}
     how = How(workers, ray, share, device, retry_failed, stop_after, dry_run, tflops)
@@ -145,7 +138,7 @@ def run(
     spec: Annotated[
         Path, typer.Argument(metavar="SPEC", help="A TOML file that describes a study.", show_default=False)
     ],
-    data_root: _DataRoot = None,
+    data_root: DataRoot = None,
     out: _Out = None,
     workers: _Workers = None,
     ray: _Ray = None,
@@ -186,24 +179,6 @@ def report(
         raise InputError(f"a report of {len(folders)} studies needs a folder of its own; give --out")
     study = join_studies([load_study(folder) for folder in folders])
     report_on(study, out or folders[0], export=export)
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def augmentations(text: str) -> str | list[str]:
-    """What --augment says: "auto", or names.
-
-    Raises:
-        InputError: If a word that stands alone does not.
-    """
-    words = _words(text)
-    alone = [word for word in words if word in ("none", "auto")]
-    if not words or (alone and len(words) > 1):
-        got = f"{alone[0]!r} stands alone" if alone else "it is empty"
-        raise InputError(f"--augment: crop, flip, both separated by a comma, none, or auto, is expected; {got}")
-    return "auto" if alone == ["auto"] else [] if alone else words
 
 
 def _budget(word: str) -> int | str:
