@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gence.training import Recipe, copies, shuffled_batches, train
@@ -13,11 +13,13 @@ WEIGHTS = st.lists(st.floats(0.0, 5.0), min_size=1, max_size=30)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.floats(0.0, 1.0, exclude_max=True))
+@example([1, 3], 0.9999999999999999)
 def test_whole_weights_are_met_exactly(weights: list[int], offset: float) -> None:
     assert copies(torch.tensor(weights), offset).tolist() == weights
 
 
 @given(WEIGHTS, st.floats(0.0, 1.0, exclude_max=True))
+@example([1.0], 0.9999999999999999)  # 1 + offset is rounded to 2
 def test_the_counts_add_up_and_stay_close(weights: list[float], offset: float) -> None:
     counts = copies(torch.tensor(weights, dtype=torch.float64), offset)
     assert int(counts.sum()) == round(sum(weights)) or abs(sum(weights) % 1 - 0.5) < 1e-9

@@ -39,5 +39,6 @@ def copies(weight: Tensor, offset: float) -> Tensor:
         whole = upto[-1].round()
         upto[-1] = whole
         upto = upto.clamp(max=whole)
-    edges = (upto + offset).floor().to(torch.int64)
+    # The fraction by itself: next to a large sum an offset just below 1 would be rounded to 1.
+    edges = (upto.floor() + (upto.frac() + offset).floor()).to(torch.int64)
     return edges.diff(prepend=edges.new_zeros(1))
