@@ -12,9 +12,10 @@ from gence.bench.plan import plan
 from gence.bench.spec import parse_spec, read_spec
 from gence.bench.spec_toml import spec_toml
 
-SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.toml"))
+_FOLDER = Path(__file__).parent.parent / "specs"
+SPECS = sorted(_FOLDER.rglob("*.toml"))
 EMBEDDED = {"digits", "digit_pairs", "breast_cancer"}
-IDS = [path.stem for path in SPECS]
+IDS = [path.relative_to(_FOLDER).with_suffix("").as_posix() for path in SPECS]
 
 
 @pytest.mark.parametrize("path", SPECS, ids=IDS)
@@ -29,7 +30,7 @@ def test_a_shipped_spec_is_valid_and_shown_as_itself(path: Path) -> None:
 def test_a_shipped_spec_says_what_it_asks_what_would_count_and_what_it_costs(path: Path) -> None:
     head = path.read_text().partition("\nversion")[0]
     assert "?" in head.split("\n#\n")[0]
-    for part in ("\n# What would count: ", "\n# Cost: ", f"\n#     gence run specs/{path.name} --dry-run"):
+    for part in ("\n# What would count: ", "\n# Cost: ", f"\n#     gence run specs/{path.relative_to(_FOLDER).as_posix()} --dry-run"):
         assert part in head, part
 
 

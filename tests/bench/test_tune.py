@@ -186,19 +186,19 @@ def test_the_search_keeps_away_from_where_trials_fail() -> None:
 
 
 def test_the_best_is_the_lowest_nll_or_the_highest_accuracy_and_of_equal_ones_the_first() -> None:
-    found = [(1.0, 0.5), (0.4, 0.6), (0.9, 0.8), (0.4, 0.7), (0.8, 0.8)]
+    found = [(1.0, 0.5, 0.9), (0.4, 0.6, 0.8), (0.9, 0.8, 0.8), (0.4, 0.7, 0.3), (0.8, 0.8, 0.3)]
 
     def chosen(metric: str) -> int:
         tuning = Tuning(planned(tune=TuneSpec(trials=5, metric=metric)))
-        for nll, accuracy in found:
+        for nll, accuracy, balanced_nll in found:
             trial = tuning.next()
             assert trial is not None
-            tuning.tell(tried_of(trial, nll=nll, accuracy=accuracy, failure=None))
+            tuning.tell(tried_of(trial, nll=nll, accuracy=accuracy, balanced_nll=balanced_nll))
         result = tuning.result()
         assert result is not None
         return result.chosen
 
-    assert (chosen("nll"), chosen("accuracy")) == (1, 2)
+    assert (chosen("nll"), chosen("accuracy"), chosen("balanced_nll")) == (1, 2, 3)
 
 
 def test_optuna_says_nothing_and_keeps_its_settings(capfd: pytest.CaptureFixture[str]) -> None:
@@ -244,6 +244,9 @@ def test_a_trial_is_measured_on_rows_it_does_not_train_on_by_the_labels_given(
     z -= z.max(1, keepdims=True)
     by_hand = [math.log(sum(math.exp(v) for v in row)) - row[k] for row, k in zip(z, labels[rows.test], strict=True)]
     assert record.tried.nll == pytest.approx(sum(by_hand) / len(by_hand), rel=1e-12)
+    classes = labels[rows.test]
+    by_class = [np.mean([nll for nll, k in zip(by_hand, classes, strict=True) if k == one]) for one in set(classes)]
+    assert record.tried.balanced_nll == pytest.approx(np.mean(by_class), rel=1e-12)
     assert record.tried.accuracy == (z.argmax(1) == labels[rows.test]).mean()
     assert record.rows == {"train": len(rows.train), "seen_by_loss": len(rows.validation), "validation": 6}
     assert (record.key, record.tuning, record.cell) == (trial.key, trial.plan.key, trial.cell)

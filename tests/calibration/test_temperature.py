@@ -94,6 +94,35 @@ def test_it_is_never_worse_than_no_calibration_on_its_own_rows() -> None:
     assert flat.temperature == 1.0
 
 
+@pytest.mark.parametrize("prior", [0.0, 2.0])
+def test_balanced_it_finds_the_minimum_of_the_mean_over_the_classes(prior: float) -> None:
+    logits, target = logits_and_target()
+    kept = torch.cat([(target == k).nonzero().flatten()[:n] for k, n in enumerate((60, 20, 6, 0))])
+    logits, target = logits[kept], target[kept]
+
+    def penalised(log_t: float) -> float:
+        each = -log_softmax(logits.numpy() / math.exp(log_t), axis=1)[np.arange(len(kept)), target.numpy()]
+        by_class = [each[target.numpy() == k].mean() for k in range(3)]
+        return float(np.mean(by_class)) + prior / len(kept) * (math.exp(-log_t) + log_t)
+
+    best = minimize_scalar(penalised, bounds=(math.log(0.05), math.log(20)), method="bounded", options={"xatol": 1e-10})
+    fitted = fit_temperature(logits, target, prior=prior, balanced=True)
+    assert fitted.temperature == pytest.approx(math.exp(best.x), rel=1e-5)
+    assert not math.isclose(fitted.temperature, fit_temperature(logits, target, prior=prior).temperature, rel_tol=1e-3)
+
+
+def test_balanced_it_is_the_temperature_of_rows_repeated_until_all_classes_are_as_large() -> None:
+    logits, target = logits_and_target()
+    kept = torch.cat([(target == k).nonzero().flatten()[:n] for k, n in enumerate((60, 20, 6, 1))])
+    again = torch.cat([kept[target[kept] == k].repeat(60 // n) for k, n in enumerate((60, 20, 6, 1))])
+    fitted = fit_temperature(logits[kept], target[kept], balanced=True)
+    repeated = fit_temperature(logits[again], target[again])
+    assert (fitted.rows, repeated.rows, fitted.balanced) == (87, 240, True)
+    assert (fitted.temperature, fitted.nll_before, fitted.nll_after) == pytest.approx(
+        (repeated.temperature, repeated.nll_before, repeated.nll_after), rel=1e-9
+    )
+
+
 def test_a_temperature_must_be_positive() -> None:
     with pytest.raises(ValueError, match="temperature must be a positive finite number; got -1"):
         TemperatureScaling(-1.0, 1, 0.0, 0.0)

@@ -49,12 +49,13 @@ KNOBS = {
     "gence_smoothing": {"smoothing": 0.1, "strength": 1.0},
     "gence_margin": {"alpha": 0.1, "margin": 10.0, "strength": 1.0},
     "gence_prior": {"tau": 1.0, "strength": 1.0},
+    "gence_balanced": {"tau": 1.0, "smoothing": 0.05, "strength": 1.0, "rate": 0.02},
 }
 # `F.cross_entropy` spreads the weights of smoothed labels over the classes.
 SPREADS_WEIGHTS = {"label_smoothing", "gence_smoothing"}
 # A distance to a logit of minus infinity, or a share of the target there, is infinite.
 INFINITE_WITH_A_CLASS_RULED_OUT = {
-    "label_smoothing", "gence_smoothing", "mbls", "acls", "cals", "gence_margin", "cpc",
+    "label_smoothing", "gence_smoothing", "gence_balanced", "mbls", "acls", "cals", "gence_margin", "cpc",
 }  # fmt: skip
 # So that the logits of the tests are beyond it.
 SMALL_MARGIN = {"mbls", "acls", "cals", "gence_margin"}
@@ -62,6 +63,8 @@ SMALL_MARGIN = {"mbls", "acls", "cals", "gence_margin"}
 AS_CROSS_ENTROPY_IGNORES = {"ce", "gence", "gence_moving", "gence_smoothing"}
 # Its penalty is on the highest logit itself.
 SEES_A_SHIFT_OF_LOGITS = {"acls"}
+# They keep a moving average.
+MOVING = {"gence_moving", "gence_balanced"}
 # Its pairs are neighbours in the batch, which have no order in images.
 PAIRS_OF_NEIGHBOURS = {"crl"}
 
@@ -228,7 +231,7 @@ def test_it_never_waits_for_an_accelerator(name: str) -> None:
 @every_loss
 def test_it_can_be_under_vmap_and_grad(name: str) -> None:
     loss = build(name)
-    if isinstance(loss, EpochLoss) or name == "gence_moving":
+    if isinstance(loss, EpochLoss) or name in MOVING:
         pytest.skip("it keeps a state")
     logits, target = (torch.stack(parts) for parts in zip(*(batch(seed=seed) for seed in range(3)), strict=True))
     target[1, 4] = -100
@@ -260,9 +263,9 @@ def test_every_knob_changes_the_loss(name: str) -> None:
     for knob, default in catalogue.knobs(name).items():
         usual, changed = build(name), build(name, **{knob: not default if isinstance(default, bool) else default / 2})
         for _ in range(60):  # a rate tells after 1 / rate batches
-            logits = 0.97 * logits if name == "gence_moving" else logits
+            logits = 0.97 * logits if name in MOVING else logits
             values = usual(logits, target), changed(logits, target)
-            if name != "gence_moving":
+            if name not in MOVING:
                 break
         assert not torch.isclose(*values, rtol=1e-4), knob
 

@@ -41,6 +41,7 @@ DEFAULT_RANGES: dict[str, Ranges] = {
     "gence_smoothing": {"smoothing": _SMOOTHING},
     "gence_margin": _MARGIN,
     "gence_prior": {"tau": _TAU},
+    "gence_balanced": {"smoothing": _SMOOTHING},
 }
 """[low, high] by loss and knob: around the values that papers, named beside them, or the code of their authors use. A
 hybrid of ours has the ranges of the loss it is made with. Losses that are not here have no knobs, or, as FLSD-53 and

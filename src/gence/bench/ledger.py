@@ -150,7 +150,7 @@ class Ledger:
             write_files(self._folder, outcome.files)
             tried = outcome.tried
         else:
-            tried = tried_of(job, nll=None, accuracy=None, failure=f"{outcome.kind}: {outcome.reason}")
+            tried = tried_of(job, failure=f"{outcome.kind}: {outcome.reason}")
             record = TuningRecord(
                 version=RECORD_VERSION,
                 key=job.key,

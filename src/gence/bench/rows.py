@@ -10,7 +10,7 @@ from gence._errors import InputError
 from gence.bench.records import Cell
 from gence.data import LabelledData, few_labels, hold_out, split_calibration
 from gence.data.regimes import Regime, label_noise, long_tail, long_tail_counts, parse_regime, prior_shift
-from gence.data.regimes.long_tail import Profile
+from gence.data.regimes.long_tail import Profile, most_of_a_tail
 from gence.data.wording import counted
 from gence.losses import catalogue as losses
 from gence.losses.written import parse_loss
@@ -53,7 +53,7 @@ def choose_rows(
     if regime.long_tail is None:
         drawn = few_labels(data.labels, pool, cell.labels_per_class, seed=cell.seed)
     else:
-        drawn = _draw_long_tail(data, pool, *regime.long_tail, seed=cell.seed)
+        drawn = _draw_long_tail(data, pool, *regime.long_tail, largest=regime.largest, seed=cell.seed)
     train, calibration = split_calibration(drawn, calibration_fraction)
     validation = np.zeros(0, np.int64)
     if losses.uses_validation(parse_loss(cell.loss).name):
@@ -66,19 +66,20 @@ def choose_rows(
 
 
 def _draw_long_tail(
-    data: LabelledData, pool: np.ndarray, profile: Profile, imbalance: float, *, seed: int
+    data: LabelledData, pool: np.ndarray, profile: Profile, imbalance: float, *, largest: int | None, seed: int
 ) -> list[np.ndarray]:
     present, available = np.unique(data.labels[pool], return_counts=True)
-    largest = int(available.min())
-    counts = long_tail_counts(len(present), largest, imbalance, profile)
+    most = most_of_a_tail(int(available.min()), largest)
+    counts = long_tail_counts(len(present), most, imbalance, profile)
     if counts.min() < 2:
         scarce = int(counts.argmin())
         raise InputError(
-            f"{Regime(long_tail=(profile, imbalance))} leaves class {data.class_names[present[scarce]]!r} "
-            f"{counted(int(counts[scarce]), 'row')}; at least 2 are needed, to train and to calibrate on; ask for an "
-            f"imbalance of at most {largest // 2}"
+            f"{Regime(long_tail=(profile, imbalance), largest=largest)} leaves class "
+            f"{data.class_names[present[scarce]]!r} {counted(int(counts[scarce]), 'row')}; at least 2 are needed, to "
+            "train and to calibrate on; ask for an "
+            f"imbalance of at most {most // 2}"
         )
-    return long_tail(data.labels, pool, imbalance, profile=profile, seed=seed)
+    return long_tail(data.labels, pool, imbalance, profile=profile, largest=largest, seed=seed)
 
 
 def split_test(data: LabelledData, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

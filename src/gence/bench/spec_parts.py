@@ -114,7 +114,7 @@ class TuneSpec(Strict):
     """
 
     trials: Annotated[int, Field(ge=1)]
-    metric: Literal["nll", "accuracy"] = "nll"
+    metric: Literal["nll", "balanced_nll", "accuracy"] = "nll"
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
     each_seed: bool = False
     sampler: Literal["tpe", "random"] = "tpe"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from gence._errors import InputError
 from gence.bench.environment import environment
@@ -82,7 +83,7 @@ class Tuning:
         values = propose(plan, self._tried)
         recipe = dataclasses.replace(plan.recipe, **{name: values.pop(name) for name in _RECIPE if name in values})
         knobs = {**plan.knobs, **{name.removeprefix("knob "): value for name, value in values.items()}}
-        before = [tried.model_dump(exclude={"failure"}) for tried in self._tried]
+        before = [tried.model_dump(exclude={"failure", "balanced_nll"}) for tried in self._tried]
         now = [number, *(getattr(recipe, name) for name in _RECIPE), knobs]
         return TuningTrial(plan, number, recipe, knobs, _sha256([plan.key, before, now]).hexdigest())
 
@@ -135,7 +136,14 @@ def propose(plan: TuningPlan, tried: Sequence[Tried]) -> dict[str, Any]:
         return study.ask(space).params
 
 
-def tried_of(trial: TuningTrial, *, nll: float | None, accuracy: float | None, failure: str | None) -> Tried:
+def tried_of(
+    trial: TuningTrial,
+    *,
+    nll: float | None = None,
+    balanced_nll: float | None = None,
+    accuracy: float | None = None,
+    failure: str | None = None,
+) -> Tried:
     """A trial of a tuning with what came of it."""
     recipe = trial.recipe
     return Tried(
@@ -146,6 +154,7 @@ def tried_of(trial: TuningTrial, *, nll: float | None, accuracy: float | None, f
         knobs=trial.knobs,
         nll=nll,
         accuracy=accuracy,
+        balanced_nll=balanced_nll,
         failure=failure,
     )
 
@@ -174,13 +183,14 @@ def run_tuning_trial(
     if not math.isfinite(nll):
         raise FloatingPointError(f"the validation NLL is {nll} after training; lower the learning rate")
     accuracy = (logits.argmax(1) == target).double().mean().item()
+    balanced_nll = balanced_negative_log_likelihood(logits, target)
     return TuningRecord(
         version=RECORD_VERSION,
         key=trial.key,
         tuning=plan.key,
         spec_hash=plan.spec_hash,
         cell=cell,
-        tried=tried_of(trial, nll=nll, accuracy=accuracy, failure=None),
+        tried=tried_of(trial, nll=nll, balanced_nll=balanced_nll, accuracy=accuracy),
         rows={"train": len(rows.train), "seen_by_loss": len(rows.validation), "validation": len(rows.test)},
         seconds={"train": trained.seconds, "predict": predicted - started},
         environment=environment(device),
@@ -189,9 +199,18 @@ def run_tuning_trial(
 
 
 def _badness(tried: Tried, metric: str) -> float:
-    if tried.nll is None or tried.accuracy is None:
+    value = getattr(tried, metric)
+    if value is None:
         return math.inf
-    return tried.nll if metric == "nll" else -tried.accuracy
+    return -value if metric == "accuracy" else value
+
+
+def balanced_negative_log_likelihood(logits: Tensor, target: Tensor) -> float:
+    """The mean over the classes that occur of the mean NLL of their rows, of logits `(rows, classes)`."""
+    each = F.cross_entropy(logits, target, reduction="none")
+    sums = torch.zeros(logits.shape[1], dtype=each.dtype).index_add_(0, target, each)
+    counts = target.bincount(minlength=logits.shape[1])
+    return (sums / counts)[counts > 0].mean().item()
 
 
 def _ranges(plan: TuningPlan) -> dict[str, tuple[float, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -71,6 +72,13 @@ CATALOGUE: dict[str, Entry] = {
         "Zhan et al. 2026, arXiv 2604.06689 (ours: a reconstruction)",
         AdaptiveTemperatureScaling,
         fit_adaptive_temperature,
+        True,
+    ),
+    "temperature_balanced": Entry(
+        "temperature scaling, every class the same",
+        f"{_GUO}; the weights are ours",
+        TemperatureScaling,
+        partial(fit_temperature, balanced=True),
         True,
     ),
     "ensemble": Entry(

@@ -3,6 +3,7 @@
 from gence._epochs import EpochLoss
 from gence.losses import catalogue
 from gence.losses.adaptive_focal import AdaFocalLoss, adaptive_focal
+from gence.losses.balanced import BalancedGenCELoss
 from gence.losses.binary import generative_binary_cross_entropy_with_logits
 from gence.losses.brier import brier
 from gence.losses.class_mass import ClassMass, class_mass, total_class_mass
@@ -24,6 +25,7 @@ from gence.losses.smoothing import confidence_penalty, label_relaxation, label_s
 
 __all__ = [
     "AdaFocalLoss",
+    "BalancedGenCELoss",
     "CALSLoss",
     "CRLLoss",
     "ClassMass",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gence._errors import InputError, unknown_name
 from gence.losses._cautions import silence
 from gence.losses.adaptive_focal import AdaFocalLoss
+from gence.losses.balanced import BalancedGenCELoss
 from gence.losses.brier import brier
 from gence.losses.constrained import CALSLoss
 from gence.losses.criterion import Criterion
@@ -249,6 +250,16 @@ CATALOGUE: dict[str, Entry] = {
         "balanced, if complete",
         gence_prior,
         needs=f"{_COUNTS}, {_BATCH}",
+    ),
+    "gence_balanced": Entry(
+        "balanced GenCE",
+        "ours",
+        "moving GenCE of z + τ·log π with (1−s)·1{k=y} + s·π_k",
+        "no",
+        BalancedGenCELoss,
+        builds=True,
+        needs=_COUNTS,
+        own_gradient=True,
     ),
 }
 

@@ -55,6 +55,11 @@ def resnet18(channels: int, num_classes: int) -> ResNet:
     return _residual(channels, num_classes, (2, 2, 2, 2))
 
 
+def resnet18_narrow(channels: int, num_classes: int) -> ResNet:
+    """ResNet-18 with a quarter of the channels, 16 to 128: a sixteenth of the operations, for a CPU."""
+    return _residual(channels, num_classes, (2, 2, 2, 2), narrower=4)
+
+
 def resnet34(channels: int, num_classes: int) -> ResNet:
     """ResNet-34 with a stem for small images: [3, 4, 6, 3] residual blocks, 64 to 512 channels."""
     return _residual(channels, num_classes, (3, 4, 6, 3))
@@ -90,8 +95,9 @@ def resnet32(channels: int, num_classes: int) -> ResNet:
     return model
 
 
-def _residual(channels: int, num_classes: int, depths: tuple[int, ...]) -> ResNet:
-    return ResNet(channels, num_classes, block=ResidualBlock, depths=depths, widths=(64, 128, 256, 512), stem=64)
+def _residual(channels: int, num_classes: int, depths: tuple[int, ...], narrower: int = 1) -> ResNet:
+    stem, *widths = (width // narrower for width in (64, 64, 128, 256, 512))
+    return ResNet(channels, num_classes, block=ResidualBlock, depths=depths, widths=tuple(widths), stem=stem)
 
 
 def _bottlenecks(channels: int, num_classes: int, depths: tuple[int, ...]) -> ResNet:

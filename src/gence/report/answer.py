@@ -148,6 +148,10 @@ def _shares_tunings(study: Study) -> bool:
     return len(set(keys)) < len(keys)
 
 
+def _judged_by(metric: str) -> str:
+    return "balanced NLL" if metric == "balanced_nll" else COLUMN[metric].heading.removesuffix(" %")
+
+
 def _how_tuned(study: Study) -> str:
     """Whether the losses were tuned, with how much, and by what."""
     losses = list(dict.fromkeys(record.cell.loss for record in study.records))
@@ -157,9 +161,7 @@ def _how_tuned(study: Study) -> str:
         given = "the settings that the spec gives it" if any(":" in loss for loss in losses) else "its default settings"
         return f"Every loss ran at {given}, untuned; a comparison in which each loss is tuned may end differently."
     tries = sorted({len(record.tuning.tried) for record in tuned if record.tuning})
-    metrics = listed(
-        sorted({COLUMN[record.tuning.metric].heading.removesuffix(" %") for record in tuned if record.tuning})
-    )
+    metrics = listed(sorted({_judged_by(record.tuning.metric) for record in tuned if record.tuning}))
     number = counted(tries[0], "trial") if len(tries) == 1 else f"{tries[0]} to {tries[-1]} trials"
     how = f"at each setting, by {metrics} on validation rows cut from the training rows"
     untuned = [loss_label(loss) for loss in losses if loss not in names]

@@ -17,7 +17,18 @@ _PLACE = ("data", "regime", "model", "loss", "calibrator", "labels_per_class", "
 _TUNED = ("learning_rate", "weight_decay", "epochs", "knobs")
 CSV_COLUMNS = (*_PLACE, *METRICS, "seconds")
 FAILURE_COLUMNS = (*_CELL, "kind", "reason", "attempts", "seconds", "failed_at")
-TUNING_COLUMNS = (*_CELL[:-1], "tuning", "number", *_TUNED, "nll", "accuracy", "failure", "chosen", "metric")
+TUNING_COLUMNS = (
+    *_CELL[:-1],
+    "tuning",
+    "number",
+    *_TUNED,
+    "nll",
+    "balanced_nll",
+    "accuracy",
+    "failure",
+    "chosen",
+    "metric",
+)
 
 
 def write_csv(study: Study, out: Path) -> Path:
@@ -102,6 +113,7 @@ def _tuning_rows(study: Study) -> list[list[Any]]:
                 one.epochs,
                 json.dumps(one.knobs),
                 one.nll,
+                one.balanced_nll,
                 one.accuracy,
                 one.failure,
                 one.number == tuning.chosen,

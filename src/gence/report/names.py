@@ -37,10 +37,12 @@ _LOSSES = {
     "gence_smoothing": "smoothed GenCE",
     "gence_margin": "GenCE with a margin",
     "gence_prior": "prior-aware GenCE",
+    "gence_balanced": "balanced GenCE",
 }
 _CALIBRATORS = {
     "none": "no calibrator",
     "temperature": "temperature scaling",
+    "temperature_balanced": "balanced temperature",
     "ats": "adaptive temperature (ATS)",
     "ensemble": "ensemble temperature scaling",
     "vector": "vector scaling",

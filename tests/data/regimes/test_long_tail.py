@@ -130,12 +130,23 @@ def test_calibration_rows_are_split_off_a_long_tail_class_by_class() -> None:
         (0, "at least 1; got 0$"),
         (float("nan"), "at least 1; got nan$"),
         (float("inf"), "a finite number of at least 1; got inf$"),
-        (30, "an imbalance of 30 leaves class number 2 without a row, .* has 20 rows .*; ask for at most 20$"),
+        (30, "an imbalance of 30 leaves class number 2 without a row, .* has 20 rows; ask for at most 20$"),
     ],
 )
 def test_an_impossible_imbalance_is_refused(imbalance: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         long_tail(balanced(3, 20), np.arange(60), imbalance, seed=0)
+
+
+def test_the_largest_class_may_be_smaller_and_takes_a_beginning_of_the_same_rows() -> None:
+    y = balanced(3, 40)
+    small, full = (long_tail(y, np.arange(120), 4, largest=largest, seed=0) for largest in (20, None))
+    assert [len(one) for one in small] == [20, 10, 5]
+    assert [len(one) for one in full] == [40, 20, 10]
+    assert all((one == other[: len(one)]).all() for one, other in zip(small, full, strict=True))
+    for largest in (0, 41):
+        with pytest.raises(InputError, match=f"to have {largest} rows, but the scarcest class has 40.*ask for 1 to 40"):
+            long_tail(y, np.arange(120), 4, largest=largest, seed=0)
 
 
 def test_other_wrong_arguments_are_refused() -> None:

@@ -17,6 +17,8 @@ from gence.data.regimes import CATALOGUE, names
         ("none", Regime(), "none"),
         ("long-tail:100", Regime(long_tail=("exp", 100)), "long-tail:100"),
         ("long-tail:100.0", Regime(long_tail=("exp", 100)), "long-tail:100"),
+        ("long-tail:100:500", Regime(long_tail=("exp", 100), largest=500), "long-tail:100:500"),
+        (" long-tail-step : 10 : 0500 ", Regime(("step", 10), largest=500), "long-tail-step:10:500"),
         ("long-tail-step:1e1", Regime(long_tail=("step", 10)), "long-tail-step:10"),
         ("label-noise:0.40", Regime(noise=("symmetric", 0.4)), "label-noise:0.4"),
         (" label-noise-pair : .2 ", Regime(noise=("pair", 0.2)), "label-noise-pair:0.2"),
@@ -76,6 +78,12 @@ def test_what_a_regime_writes_is_read_back_exactly(regime: Regime) -> None:
             "regime 'label-noise:40': a noise rate is the share of wrong labels, at least 0 and below 1; got 40: give "
             "0.4 for 40 %",
         ),
+        (
+            "long-tail:100:many",
+            "long-tail takes its imbalance factor and, after a colon, rows of the largest class: long-tail:100:500",
+        ),
+        ("long-tail:100:0", "regime 'long-tail:100:0': the largest class of a long tail has a whole number of rows"),
+        ("label-noise:0.2:3", "label-noise takes its rate and no more: label-noise:0.4"),
         ("label-noise:0", "regime 'label-noise:0': a noise rate of 0 leaves every label as it is; leave the noise out"),
         ("prior-shift:nan", "regime 'prior-shift:nan': an imbalance is "),
         (
@@ -101,6 +109,8 @@ def test_a_regime_cannot_be_made_of_wrong_fields() -> None:
         Regime(test_prior=(0.1, False))
     with pytest.raises(ValueError, match="profile must be"):
         Regime(long_tail=("linear", 10))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="largest class of a long tail"):
+        Regime(largest=500)
     with pytest.raises(ValueError, match="kind must be"):
         Regime(noise=("flip", 0.1))  # pyright: ignore[reportArgumentType]
 

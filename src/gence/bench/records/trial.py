@@ -136,6 +136,7 @@ class Tried(_Frozen):
         knobs: Of the loss, all of them.
         nll: On the validation rows, uncalibrated; None if the trial failed.
         accuracy: The same.
+        balanced_nll: The mean over the classes of the mean NLL of their rows; None in records from before there was it.
         failure: Why it failed, or None.
     """
 
@@ -146,6 +147,7 @@ class Tried(_Frozen):
     knobs: dict[str, bool | int | float]
     nll: float | None
     accuracy: float | None
+    balanced_nll: float | None = None
     failure: str | None = None
 
 
@@ -153,7 +155,7 @@ class Tuned(_Frozen):
     """The tuning that a trial's recipe comes from: everything that was tried, and which of it was chosen."""
 
     key: str
-    metric: Literal["nll", "accuracy"]
+    metric: Literal["nll", "balanced_nll", "accuracy"]
     chosen: int
     tried: tuple[Tried, ...]
 

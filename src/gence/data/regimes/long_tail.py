@@ -57,27 +57,36 @@ def long_tail_counts(num_classes: int, largest: int, imbalance: float, profile: 
 
 
 def long_tail(
-    labels: np.ndarray, rows: np.ndarray, imbalance: float, *, profile: Profile = "exp", seed: int
+    labels: np.ndarray,
+    rows: np.ndarray,
+    imbalance: float,
+    *,
+    profile: Profile = "exp",
+    largest: int | None = None,
+    seed: int,
 ) -> list[np.ndarray]:
     """Choose a long-tailed set among the `rows`; the classes present are `long_tail_counts`' 0, 1, ..., in label order.
 
-    The largest class gets as many rows as the scarcest one has, so every count can be met. The draw is the one in the
-    code of Cao et al.: numpy's legacy generator, started once, shuffles the sorted rows of each class in label order,
-    and the first n_k are taken. So on all training rows of CIFAR-10 or CIFAR-100 in their original order, seed 0 gives
-    their data set. With one seed a larger imbalance takes, class by class, a beginning of what a smaller one takes.
+    The largest class gets as many rows as the scarcest one has, or fewer, so every count can be met. The draw is the
+    one in the code of Cao et al.: numpy's legacy generator, started once, shuffles the sorted rows of each class in
+    label order, and the first n_k are taken. So on all training rows of CIFAR-10 or CIFAR-100 in their original order,
+    seed 0 gives their data set. With one seed a larger imbalance takes, class by class, a beginning of what a smaller
+    one takes, and a smaller `largest` a beginning of what a larger one takes.
 
     Args:
         labels: Class numbers of all rows, `(all rows,)`.
         rows: Row numbers to choose from.
         imbalance: The largest class over the smallest, at least 1: 100, not 0.01.
         profile: `"exp"` or `"step"`.
+        largest: Rows of the largest class; without it as many as can be.
         seed: Two calls with one seed give the same order; 0 to 2^32 - 1.
 
     Returns:
         One array of row numbers a class present in `rows`, in class order, each in the order drawn.
 
     Raises:
-        InputError: If the imbalance is below 1, or so large that a class would be empty.
+        InputError: If the imbalance is below 1, or so large that a class would be empty; or the scarcest class has
+            fewer rows than `largest`.
         ValueError: If labels or rows are none, fewer than two classes are present, or the profile is another.
 
     Example:
@@ -91,18 +100,31 @@ def long_tail(
     rows = sorted_rows(labels, rows)
     present = np.unique(labels[rows])
     by_class = [rows[labels[rows] == k] for k in present]
-    largest = min(map(len, by_class))
+    largest = most_of_a_tail(min(map(len, by_class)), largest)
     counts = long_tail_counts(len(present), largest, imbalance, profile)
     if counts.min() < 1:
         raise InputError(
             f"an imbalance of {imbalance:g} leaves class number {present[counts.argmin()]} without a row, as the "
-            f"scarcest class has {largest} rows and the largest of the long tail gets no more; ask for at most "
-            f"{largest}"
+            f"largest class of the long tail has {largest} rows; ask for at most {largest}"
         )
     legacy = np.random.RandomState(seed)
     for one in by_class:
         legacy.shuffle(one)
     return [one[:count] for one, count in zip(by_class, counts, strict=True)]
+
+
+def most_of_a_tail(scarcest: int, largest: int | None) -> int:
+    """The rows of the largest class: as many as the scarcest has, or so many as are asked for if there are.
+
+    Raises:
+        InputError: If there are not.
+    """
+    if largest is not None and not 1 <= largest <= scarcest:
+        raise InputError(
+            f"the largest class of a long tail is to have {largest} rows, but the scarcest class has {scarcest}, and "
+            f"every class may be the largest; ask for 1 to {scarcest}, or leave the number out"
+        )
+    return scarcest if largest is None else largest
 
 
 def check_imbalance(imbalance: float) -> None:

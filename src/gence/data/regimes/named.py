@@ -21,12 +21,14 @@ class Entry:
         reference: Its source.
         written: How a study asks for it.
         number: What its number is called; empty if it takes none.
+        second: What a second number is called, which may be left out; empty if it takes none.
     """
 
     title: str
     reference: str
     written: str
     number: str = ""
+    second: str = ""
 
 
 CATALOGUE: dict[str, Entry] = {
@@ -39,9 +41,14 @@ CATALOGUE: dict[str, Entry] = {
         "Cao et al. 2019, arXiv 1906.07413",
         "long-tail:100",
         "imbalance factor",
+        "rows of the largest class",
     ),
     "long-tail-step": Entry(
-        "training classes of two sizes", "Cao et al. 2019, arXiv 1906.07413", "long-tail-step:100", "imbalance factor"
+        "training classes of two sizes",
+        "Cao et al. 2019, arXiv 1906.07413",
+        "long-tail-step:100",
+        "imbalance factor",
+        "rows of the largest class",
     ),
     "label-noise": Entry(
         "labels wrong, those for calibration too: any other class",
@@ -88,20 +95,24 @@ class Regime:
         long_tail: (profile, imbalance) of the training rows, for `long_tail`, or None.
         noise: (kind, rate) of the training labels, for `label_noise`, or None. The rate is above 0.
         test_prior: (imbalance, reverse) of the test rows, for `long_tail_prior` and `prior_shift`, or None.
+        largest: Rows of the largest class of the long tail; without it as many as the scarcest class has.
 
     Raises:
-        InputError: If a number is out of range.
+        InputError: If a number is out of range, or there is a largest class and no long tail.
         ValueError: If a profile or a kind is another.
     """
 
     long_tail: tuple[Profile, float] | None = None
     noise: tuple[NoiseKind, float] | None = None
     test_prior: tuple[float, bool] | None = None
+    largest: int | None = None
 
     def __post_init__(self) -> None:
         if self.long_tail is not None:
             check_profile(self.long_tail[0])
             check_imbalance(self.long_tail[1])
+        if self.largest is not None and (self.long_tail is None or self.largest < 1):
+            raise InputError(f"the largest class of a long tail has a whole number of rows; got {self.largest}")
         if self.noise is not None:
             check_kind(self.noise[0])
             check_rate(self.noise[1])
@@ -116,7 +127,8 @@ class Regime:
         for field in ("long_tail", "noise", "test_prior"):
             if (value := getattr(self, field)) is not None:
                 number, kind = value if field == "test_prior" else value[::-1]
-                parts.append(f"{name_of[field, kind]}:{_shortest(number)}")
+                largest = f":{self.largest}" if field == "long_tail" and self.largest is not None else ""
+                parts.append(f"{name_of[field, kind]}:{_shortest(number)}{largest}")
         return _JOINT.join(parts) or "none"
 
 
@@ -129,7 +141,8 @@ def parse_regime(text: str) -> Regime:
     """The regime that a text names: `none`, or up to one long tail, one label noise and one prior shift joined by +.
 
     Args:
-        text: Such as `long-tail:100` or `long-tail:100+label-noise:0.2`, with the names of the catalogue.
+        text: Such as `long-tail:100` or `long-tail:100+label-noise:0.2`, with the names of the catalogue. A long tail
+            may say how many rows its largest class has: `long-tail:100:500`.
 
     Returns:
         A frozen regime, whose `str` is the text in its shortest form and in a fixed order.
@@ -151,20 +164,23 @@ def parse_regime(text: str) -> Regime:
     for part in map(str.strip, text.split(_JOINT)):
         if not part and _JOINT in text:
             raise InputError(f"regime {text!r}: a {_JOINT} stands between two regimes; nothing is on one side of it")
-        name, number = _name_and_number(part, text)
+        name, number, largest = _name_and_numbers(part, text)
         field, kind = _FIELDS[name]
         if field in settings:
             rivals = " and ".join(one for one, key in _FIELDS.items() if key[0] == field)
             raise InputError(f"regime {text!r}: of {rivals} only one can be given, once")
-        settings[field] = (number, kind) if field == "test_prior" else (kind, number)
+        new: dict[str, Any] = {field: (number, kind) if field == "test_prior" else (kind, number)}
+        if largest is not None:
+            new["largest"] = largest
+        settings |= new
         try:
-            Regime(**{field: settings[field]})
+            Regime(**new)
         except InputError as error:
             raise InputError(f"regime {part!r}: {error}") from error
     return Regime(**settings)
 
 
-def _name_and_number(part: str, text: str) -> tuple[str, float]:
+def _name_and_numbers(part: str, text: str) -> tuple[str, float, int | None]:
     name, _, number = (piece.strip() for piece in part.partition(":"))
     if name == "none":
         raise InputError(f"regime {text!r}: none stands alone and takes no number; leave it or the others out")
@@ -177,8 +193,13 @@ def _name_and_number(part: str, text: str) -> tuple[str, float]:
     entry = CATALOGUE[name]
     if not number:
         raise InputError(f"{name} needs its {entry.number}: {entry.written}")
+    number, colon, second = (piece.strip() for piece in number.partition(":"))
+    if colon and not (entry.second and second.isdecimal()):
+        takes = f"{entry.number} and, after a colon, {entry.second}" if entry.second else f"{entry.number} and no more"
+        example = f"{entry.written}:500" if entry.second else entry.written
+        raise InputError(f"regime {part!r}: {name} takes its {takes}: {example}")
     try:
-        return name, float(number)
+        return name, float(number), int(second) if colon else None
     except ValueError as error:
         raise InputError(
             f"regime {part!r}: {number!r} is no number; {name} needs its {entry.number}: {entry.written}"
