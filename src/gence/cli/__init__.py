@@ -11,7 +11,7 @@ try:
 
     from gence import __version__
     from gence._errors import InputError
-    from gence.cli import catalogues, classifier, predictions, specs, study
+    from gence.cli import catalogues, classifier, predictions, report, specs, study
 except ModuleNotFoundError as error:
     sys.exit(f"gence: the command line needs {error.name}; install it with: pip install 'gence[lab]'")
 
@@ -25,7 +25,7 @@ app = typer.Typer(
 for command in (
     study.compare,
     study.run,
-    study.report,
+    report.report,
     classifier.fit,
     classifier.predict,
     predictions.audit,

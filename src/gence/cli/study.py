@@ -1,4 +1,4 @@
-"""The commands around a study: run one from flags or from a file, and draw its report."""
+"""The commands that run a study, from flags or from a file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from gence._errors import InputError
-from gence.bench.records import load_study
 from gence.bench.spec import Spec, parse_spec, read_spec
 from gence.cli.flags import DataRoot, augmentations, words
 from gence.cli.names import folder_name
-from gence.cli.running import How, report_on, run_and_report
+from gence.cli.running import How, run_and_report
 
 _Out = Annotated[Path | None, typer.Option("--out", help="Folder for report, table and records.", show_default=False)]
 _Workers = Annotated[
@@ -155,30 +154,6 @@ def run(
     if data_root is not None:
         study = study.model_copy(update={"data_root": data_root})
     run_and_report(study, out or folder_name(spec), how)
-
-
-def report(
-    folders: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="DIR...", help="The --out folder of a study, or of several to be joined.", show_default=False
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for page and tables; needed with several.", show_default="that of the study"),
-    ] = None,
-    export: Annotated[
-        bool, typer.Option("--export", help="Also write tables (LaTeX and CSV) and figures for a paper.")
-    ] = False,
-) -> None:
-    """Write report.html and results.csv again from the records of a study, or of several as if they were one."""
-    from gence.bench.records import join_studies
-
-    if len(folders) > 1 and out is None:
-        raise InputError(f"a report of {len(folders)} studies needs a folder of its own; give --out")
-    study = join_studies([load_study(folder) for folder in folders])
-    report_on(study, out or folders[0], export=export)
 
 
 def _budget(word: str) -> int | str:

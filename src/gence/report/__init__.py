@@ -6,10 +6,12 @@ from gence.report.audit_words import audit_lines
 from gence.report.csv_files import write_csv
 from gence.report.exports import write_figures, write_tables
 from gence.report.page import write_report
+from gence.report.trace import trace_lines
 
 __all__ = [
     "answer_lines",
     "audit_lines",
+    "trace_lines",
     "write_audit",
     "write_csv",
     "write_figures",

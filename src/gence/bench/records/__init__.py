@@ -1,5 +1,6 @@
 """What a study writes down, and all that a report may read: trial records, and the summary made of them."""
 
+from gence.bench.records.archive import check_archive, read_study, write_archive
 from gence.bench.records.join import join_studies
 from gence.bench.records.store import (
     FAILURES,
@@ -57,6 +58,7 @@ from gence.bench.records.trial import (
     Tuned,
     TuningRecord,
 )
+from gence.bench.records.wanted import Wanted, parse_wanted
 
 __all__ = [
     "CONTRASTED",
@@ -96,17 +98,22 @@ __all__ = [
     "Tried",
     "Tuned",
     "TuningRecord",
+    "Wanted",
+    "check_archive",
     "failure_path",
     "join_studies",
     "load_study",
+    "parse_wanted",
     "read_failure",
     "read_record",
+    "read_study",
     "read_tuning",
     "record_path",
     "save_study",
     "trial_files",
     "tuning_files",
     "tuning_path",
+    "write_archive",
     "write_failure",
     "write_files",
     "write_record",

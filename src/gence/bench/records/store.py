@@ -23,6 +23,9 @@ TRIALS, TUNING, FAILURES = "trials", "tuning", "failures"
 Files = tuple[tuple[str, bytes], ...]
 """What a trial leaves behind: places below the folder of the study, and contents; its record comes last."""
 
+NOT_A_STUDY = (json.JSONDecodeError, UnicodeDecodeError, ValidationError, KeyError, AttributeError, TypeError)
+"""What reading the content of a study.json may raise that is none."""
+
 _AnyRecord = TypeVar("_AnyRecord", TrialRecord, TuningRecord, FailureRecord)
 
 
@@ -31,7 +34,7 @@ class Study:
     """A study on disk: the spec it was started with, and the records finished so far that belong to it.
 
     Attributes:
-        folder: Where it lies.
+        folder: Where it lies; the file, of one that lies in an archive.
         spec: The resolved spec, as it stands in study.json.
         expected: How many trials the whole grid has.
         records: The finished trials, in the order of the grid.
@@ -127,10 +130,10 @@ def _read(path: Path, form: type[_AnyRecord]) -> _AnyRecord:
     try:
         record = form.model_validate_json(content)
     except ValidationError as error:
-        _refuse_other_version(f"{path}: record", _version(content), cure)
+        refuse_other_version(f"{path}: record", _version(content), cure)
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a trial record ({reason}); {cure}") from error
-    _refuse_other_version(f"{path}: record", record.version, cure)
+    refuse_other_version(f"{path}: record", record.version, cure)
     return record
 
 
@@ -161,11 +164,8 @@ def load_study(folder: Path) -> Study:
         raise InputError(f"{folder}: no study here ({SPEC_FILE} is missing); give the --out folder of a run or compare")
     try:
         content = json.loads(path.read_text())
-        # Version 1 did not write its number.
-        _refuse_other_version(f"{path}: study", content.get("version", 1), "start the study again with another --out")
-        trials = {key: Cell.model_validate(cell) for key, cell in content["trials"].items()}
-        spec = dict(content["spec"])
-    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError, KeyError, AttributeError, TypeError) as error:
+        spec, trials = spec_and_grid(content, f"{path}: study", "start the study again with another --out")
+    except NOT_A_STUDY as error:
         cure = "delete it and start the study again with the same --out"
         raise InputError(f"{path}: not a study file; {cure}") from error
     records, failures = [], []
@@ -178,12 +178,25 @@ def load_study(folder: Path) -> Study:
     return Study(folder, spec, len(trials), tuple(records), tuple(failures))
 
 
+def spec_and_grid(content: Any, what: str, cure: str) -> tuple[dict[str, Any], dict[str, Cell]]:
+    """The spec, and the key and cell of every trial in order, of the content of a study.json.
+
+    Raises:
+        InputError: If it is one of another version; `what` and `cure` are for the message.
+        NOT_A_STUDY: If it is none.
+    """
+    # Version 1 did not write its number.
+    refuse_other_version(what, content.get("version", 1), cure)
+    return {**content["spec"]}, {key: Cell.model_validate(cell) for key, cell in content["trials"].items()}
+
+
 def _own(path: Path, record: _AnyRecord, key: str, cell: Cell) -> _AnyRecord:
     if (record.key, record.cell) != (key, cell):
         raise InputError(f"{path}: the record of another trial; move it away to have this trial run again")
     return record
 
 
-def _refuse_other_version(what: str, version: Any, cure: str) -> None:
+def refuse_other_version(what: str, version: Any, cure: str) -> None:
+    """Refuse a `version` of records that is not this gence's; `what` and `cure` are for the message."""
     if version != RECORD_VERSION:
         raise InputError(f"{what} version {version!r}, this gence reads version {RECORD_VERSION}; {cure}")
