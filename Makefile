@@ -9,7 +9,9 @@ setup: .venv/.ready
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt --editable '.[dev]'
+# pip would compile on one core, for two minutes. Some packages carry templates that are no Python, hence the dash.
+	-$(BIN)/python -m compileall -qq -j 0 -x '/tests/' .venv/lib src
 	touch $@
 
 demo: setup

@@ -101,7 +101,8 @@ def run_jobs(tmp_path: Path) -> Run:
     return Run(tmp_path)
 
 
-def test_two_processes_make_the_records_that_one_makes(tmp_path: Path, unbroken: Path) -> None:
+def test_two_processes_make_the_records_that_one_makes(tmp_path: Path, unbroken: Path, quick: None) -> None:
+    """Those that start as a user's do are in `test_study`, where one table is that of a study in a single process."""
     study = run_study(SPEC, tmp_path, workers=2)
     assert {record.environment["threads"] for record in study.records} == {1}
     assert_same_study(unbroken, tmp_path)

@@ -390,7 +390,7 @@ def test_the_module_needs_neither_transformers_nor_torchvision() -> None:
 
 def case_ranks_share_one_class_mass() -> None:
     """Two ranks with batches of 4 make the steps of one process with 16 rows, in 2 micro-batches or in none."""
-    folder = Path(sys.argv[2])
+    folder = Path(sys.argv[1])
     expected = torch.load(folder / "expected.pt", weights_only=True)
     plain, prior = {"loss": "gence"}, {"loss": "gence_prior", "class_counts": COUNTS}
     for loss, split, trainer_class in (
@@ -423,6 +423,5 @@ def test_two_processes(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     # As torchrun would set them; the port is not used, as the processes have met already.
-    os.environ |= {"RANK": sys.argv[1], "LOCAL_RANK": sys.argv[1], "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
     take_part({"ranks": case_ranks_share_one_class_mass})

@@ -359,8 +359,7 @@ def outside() -> Any:
 
 def case_both_ranks_have_the_calibrator_of_one_process() -> None:
     """101 rows over two ranks: one is there twice, and is to count once."""
-    folder = Path(sys.argv[2])
-    rank = int(sys.argv[1])
+    folder, rank = Path(sys.argv[1]), torch.distributed.get_rank()
     kept: list[tuple[Tensor, Tensor]] = []
 
     class Kept(CalibrateAtFitEnd):
@@ -407,5 +406,5 @@ def test_two_processes(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    os.environ |= {"LOCAL_RANK": sys.argv[1], "NODE_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    os.environ |= {"NODE_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
     take_part({"ranks": case_both_ranks_have_the_calibrator_of_one_process})
