@@ -27,7 +27,7 @@ lint: setup
 	$(BIN)/pyright
 
 docs: setup
-	$(BIN)/mkdocs build --strict --quiet --site-dir site
+	$(BIN)/mkdocs build --strict --site-dir site
 
 # Some minutes of an otherwise idle machine; on one with a GPU, `python benchmarks/gpu.py` besides.
 bench: setup

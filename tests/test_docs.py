@@ -1,4 +1,4 @@
-"""What the README and the docs show works: their Python runs, their commands exist, the reference is complete."""
+"""What the README and the docs show is so: their commands exist, tables are measured, the reference is complete."""
 
 from __future__ import annotations
 
@@ -16,23 +16,11 @@ from gence import classifier, cli
 from gence.bench.spec import Spec, read_spec
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-
-
-RUN = [
-    page for page in PAGES if blocks(page, "python") and page.name != "theory.md"
-]  # tests/losses/test_theory runs it
-
-
-@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
-def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
-    code = "\n".join(blocks(page, "python"))
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
 
 
 def test_every_command_that_is_shown_exists() -> None:
@@ -58,7 +46,8 @@ def test_the_quickstart_spec_is_the_default_study() -> None:
 
 
 def test_the_reference_names_every_public_thing() -> None:
-    reference = (ROOT / "docs/reference.md").read_text()
+    reference = "".join(page.read_text() for page in sorted((ROOT / "docs/reference").glob("*.md")))
+    reference += (ROOT / "docs/reference.md").read_text()
     for module in (gence.losses, gence.calibration, gence.metrics, gence.ood, classifier):
         for name in module.__all__:
             assert re.search(rf"::: gence(\.\w+)*\.{name}\b", reference), f"{module.__name__}.{name}"
