@@ -30,7 +30,8 @@ def test_a_shipped_spec_is_valid_and_shown_as_itself(path: Path) -> None:
 def test_a_shipped_spec_says_what_it_asks_what_would_count_and_what_it_costs(path: Path) -> None:
     head = path.read_text().partition("\nversion")[0]
     assert "?" in head.split("\n#\n")[0]
-    for part in ("\n# What would count: ", "\n# Cost: ", f"\n#     gence run specs/{path.relative_to(_FOLDER).as_posix()} --dry-run"):
+    name = path.relative_to(_FOLDER).as_posix()
+    for part in ("\n# What would count: ", "\n# Cost: ", f"\n#     gence run specs/{name} --dry-run"):
         assert part in head, part
 
 

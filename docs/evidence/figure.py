@@ -1,0 +1,54 @@
+"""The picture of the evidence: what changing the loss from cross-entropy does at every setting, with intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from measures import Cells, at, interval, metric, paired, places
+
+LOSSES = {
+    "gence": ("GenCE", "#c2410c", "o"),
+    "gence_moving": ("moving GenCE", "#0f766e", "s"),
+    "gence_balanced": ("balanced GenCE", "#1d4ed8", "^"),
+    "gence_balanced:strength=0.0": ("the same without GenCE's term", "#55606e", "D"),
+}
+PANELS = {"balanced_accuracy": "balanced accuracy, points", "ece": "ECE, points"}
+
+
+def draw(cells: Cells, out: Path) -> None:
+    """Differences to tuned cross-entropy without calibrator, a row a setting, a mark a loss."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams["svg.hashsalt"] = "gence"
+    settings = places(cells)
+    figure = Figure(figsize=(9, 1.4 + 0.5 * len(settings)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (name, label) in zip(panels, PANELS.items(), strict=True):
+        for row, place in enumerate(settings):
+            for step, (loss, (words, colour, marker)) in enumerate(LOSSES.items()):
+                one = interval(paired(at(cells, place, loss), at(cells, place, "ce"), metric(name)))
+                if one is None or one.low is None or one.high is None:
+                    continue
+                low, mean, high = 100 * one.low, 100 * one.mean, 100 * one.high
+                axes.errorbar(
+                    mean,
+                    row + 0.17 * (step - 1.5),
+                    xerr=[[mean - low], [high - mean]],
+                    color=colour,
+                    marker=marker,
+                    ms=4,
+                    lw=1.3,
+                    capsize=2,
+                    label=words if row == 0 else None,
+                )
+        axes.axvline(0.0, color="#111827", lw=0.8)
+        axes.set_xlabel(f"difference to cross-entropy: {label}")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(range(len(settings)), [place.name for place in settings])
+    panels[0].set_ylim(len(settings) - 0.5, -0.5)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=9
+    )
+    figure.savefig(out, metadata={"Date": None})

@@ -1,0 +1,157 @@
+"""What the evidence is made of: one loss with one calibrator at one setting, seed by seed, and paired differences.
+
+The studies lie beside this file, as `gence report RUN --archive` wrote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gence.bench.records import Estimate, TrialRecord
+from gence.bench.records.archive import read_study
+from gence.bench.spec import read_spec
+from gence.bench.stats.intervals import estimates, within_groups
+
+HERE = Path(__file__).parent
+SPECS = HERE.parent.parent / "specs/evidence"
+DATA = {"cifar10": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "mnist": "MNIST", "mnist_pairs": "MNIST pairs"}
+CHOSEN_ON = "cifar10"
+"""The data set that the recipe was chosen on; it is tested on the others."""
+
+TWINS = {"gence_prior": "gence", "logit_adjusted": "ce", "gence_balanced:strength=0.0": "label_smoothing"}
+"""Losses that are others where all classes have equally many rows; the grid has only one of the two there."""
+
+Of = Callable[[TrialRecord], float]
+"""A number of a record."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A setting of the evidence: rows and network; `study` is the archive that its records are in."""
+
+    study: str
+    data: str
+    regime: str
+    labels: str
+    batch_size: int
+    model: str
+
+    @property
+    def tail(self) -> bool:
+        return self.regime.startswith("long-tail")
+
+    @property
+    def name(self) -> str:
+        what = f"long tail {self.regime.split(':')[1]}" if self.tail else f"{self.labels} a class"
+        return f"{DATA[self.data]}, {what}"
+
+
+Cells = dict[tuple[Place, str], dict[int, TrialRecord]]
+"""(setting, loss) -> seed -> record."""
+
+
+def read() -> Cells:
+    """The records of all archives at settings that are complete, in order: data set, few labels first, then tails."""
+    cells: Cells = {}
+    for path in sorted(HERE.glob("*.study.gz")):
+        study = read_study(path)
+        mine: Cells = {}
+        for record in study.records:
+            cell = record.cell
+            labels = str(cell.labels_per_class)
+            place = Place(path.name, cell.data, cell.regime, labels, cell.batch_size, cell.model)
+            mine.setdefault((place, cell.loss), {})[cell.seed] = record
+        wanted = [(loss, study.spec["seeds"]) for loss in study.spec["losses"]]
+        whole = {one for one, _ in mine if all(len(mine.get((one, loss), {})) == seeds for loss, seeds in wanted)}
+        cells |= {key: records for key, records in mine.items() if key[0] in whole}
+    return dict(sorted(cells.items(), key=lambda item: _order(item[0][0])))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A setting of a spec: the losses that are to be run there, and the suites that they are to be tested on."""
+
+    place: Place
+    losses: frozenset[str]
+    suites: frozenset[str]
+
+
+def planned() -> list[Planned]:
+    """Every setting of every spec of the evidence, run or not."""
+    found = []
+    for path in sorted(SPECS.glob("*.toml")):
+        spec = read_spec(path)
+        suites = frozenset(name for name in ("ood", "shift") if getattr(spec.suites, name))
+        for data in spec.data:
+            for regime in spec.regime:
+                for labels in ("all",) if regime.startswith("long-tail") else spec.labels_per_class or ():
+                    for size in spec.training.batch_size:
+                        for model in spec.model:
+                            place = Place(f"{path.stem}.study.gz", data, regime, str(labels), size, model)
+                            found.append(Planned(place, frozenset(spec.losses), suites))
+    return found
+
+
+def _order(place: Place) -> tuple[int, bool, int, str, int]:
+    rows = int(place.regime.split(":")[1]) if place.tail else int(place.labels)
+    return list(DATA).index(place.data), place.tail, rows, place.model, place.batch_size
+
+
+def places(cells: Cells) -> list[Place]:
+    """Every setting once, in order."""
+    return list(dict.fromkeys(place for place, _ in cells))
+
+
+def at(cells: Cells, place: Place, loss: str) -> dict[int, TrialRecord]:
+    """The records of a loss at a setting, or of its twin where they are one and the same; empty if there are none."""
+    own = cells.get((place, loss), {})
+    return cells.get((place, TWINS[loss]), {}) if not own and loss in TWINS and not place.tail else own
+
+
+def metric(name: str, calibrator: str = "none") -> Of:
+    """A metric of the test rows under a calibrator."""
+    return lambda record: record.results[calibrator].metrics[name]
+
+
+def auroc(score: str = "max_softmax", calibrator: str = "none") -> Of:
+    """How well a score tells the test rows from those of other sets: the mean AUROC over the sets."""
+
+    def of(record: TrialRecord) -> float:
+        sets = record.results[calibrator].ood
+        return sum(scores[score]["auroc"] for scores in sets.values()) / len(sets)
+
+    return of
+
+
+def shifted(name: str, calibrator: str, severity: int) -> Of:
+    """A metric of the test rows under shifts of a severity, averaged over the shifts."""
+
+    def of(record: TrialRecord) -> float:
+        found = [one for one in record.results[calibrator].shifted if one.severity == severity]
+        return sum(one.metrics[name] for one in found) / len(found)
+
+    return of
+
+
+def paired(
+    first: dict[int, TrialRecord], second: dict[int, TrialRecord], of: Of, other: Of | None = None
+) -> list[float]:
+    """`of` of the first minus `other` (or the same) of the second, over the seeds that both have."""
+    other = of if other is None else other
+    return [of(first[seed]) - other(second[seed]) for seed in sorted(first.keys() & second.keys())]
+
+
+def interval(values: Iterable[float]) -> Estimate | None:
+    """Mean and 95 % interval as in every report of gence; None for fewer than two values."""
+    import numpy as np
+
+    values = list(values)
+    return estimates(np.array([values]))[0] if len(values) > 1 else None
+
+
+def pooled(groups: list[list[float]]) -> Estimate | None:
+    """The mean over settings of their means, its interval from the spread inside the settings: of these settings."""
+    groups = [group for group in groups if len(group) > 1]
+    return within_groups(groups) if groups else None

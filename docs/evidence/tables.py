@@ -1,0 +1,217 @@
+"""The tables of the evidence as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from measures import HERE, Cells, Place, at, interval, metric, paired, places, planned
+from promises import PROMISES, Row, judge
+from recipe import Check, Choice, check, choose
+
+from gence.bench.records import Estimate
+from gence.bench.stats.intervals import estimate
+from gence.report.names import loss_label
+
+MINUS = "\N{MINUS SIGN}"
+COLUMNS = {"accuracy": (100.0, 1), "balanced_accuracy": (100.0, 1), "ece": (100.0, 1), "nll": (1.0, 3)}
+
+
+def number(value: float, decimals: int, *, sign: bool = False) -> str:
+    """A number with a true minus sign; what rounds to 0 has none."""
+    text = f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
+    return (text[1:] if float(text) == 0.0 and sign else text).replace("-", MINUS)
+
+
+def change(one: Estimate | None, factor: float, decimals: int) -> str:
+    """A difference with its interval, bold where that excludes 0."""
+    if one is None or one.low is None or one.high is None:
+        return ""
+    low, high = (number(end * factor, decimals, sign=True) for end in (one.low, one.high))
+    text = f"{number(one.mean * factor, decimals, sign=True)} ({low} to {high})"
+    return text if one.low <= 0.0 <= one.high else f"**{text}**"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def promises(cells: Cells) -> str:
+    """A row for every promise and concession."""
+    heads = (
+        "the paper says",
+        "measured",
+        "verdict",
+        "effect (95 %)",
+        "better, no difference, worse",
+        "n",
+        "detectable",
+        "spec",
+    )
+    return table(heads, [_promise(judge(cells, promise)) for promise in PROMISES])
+
+
+def _promise(row: Row) -> list[str]:
+    promise, (factor, unit) = row.promise, row.promise.unit
+    decimals = 3 if unit == "nats" else 1
+    if row.effect is None or row.detectable is None:
+        return [promise.text, promise.measure, "not measured", "", "", "", "", ""]
+    ties = row.settings - row.wins - row.losses
+    return [
+        promise.text,
+        promise.measure,
+        f"**{row.verdict}**" + (" so far" if row.settings < row.planned else ""),
+        f"{change(row.effect, factor, decimals)} {unit}",
+        f"{row.wins}, {ties}, {row.losses}",
+        f"{row.effect.seeds} in {row.settings} of {row.planned} settings",
+        f"{number(row.detectable * factor, decimals)} {unit}",
+        ", ".join(f"`{name.removesuffix('.study.gz')}`" for name in row.studies),
+    ]
+
+
+SHORT = {
+    "gence": "GenCE",
+    "gence_balanced": "balanced GenCE",
+    "gence_balanced:strength=0.0": "the same without GenCE's term",
+}
+
+
+def short(cells: Cells) -> str:
+    """Every setting in a line: tuned cross-entropy, and what three losses change of it, without calibrator."""
+    heads = ["", "cross-entropy: accuracy, ECE %", *(f"{words}: change of both, points" for words in SHORT.values())]
+    rows = []
+    for place in places(cells):
+        plain = at(cells, place, "ce")
+        accuracy, ece = (
+            number(100.0 * estimate([metric(name)(one) for one in plain.values()]).mean, 1)
+            for name in ("balanced_accuracy", "ece")
+        )
+        changes = []
+        for loss in SHORT:
+            mine = at(cells, place, loss)
+            both = (interval(paired(mine, plain, metric(name))) for name in ("balanced_accuracy", "ece"))
+            changes.append("; ".join(change(one, 100.0, 1) for one in both))
+        rows.append([place.name, f"{accuracy}, {ece}", *changes])
+    return table(heads, rows)
+
+
+def losses_at(cells: Cells, place: Place) -> list[str]:
+    """The losses that were run at a setting, in the order of the spec."""
+    return [loss for one, loss in cells if one == place]
+
+
+def setting(cells: Cells, place: Place) -> str:
+    """Every loss at a setting: means, and differences to cross-entropy without calibrator."""
+    second = "balanced_accuracy" if place.tail else "accuracy"
+    names = ["none", "temperature", "ats", *(["temperature_balanced"] if place.tail else [])]
+    heads = [
+        "loss",
+        "balanced accuracy %" if place.tail else "accuracy %",
+        f"{MINUS} ce",
+        "ECE %",
+        f"{MINUS} ce",
+        "NLL",
+        *(f"ECE %, {CALIBRATOR[name]}" for name in names[1:]),
+        *(f"NLL, {CALIBRATOR[name]}" for name in names[1:]),
+    ]
+    rows = []
+    for loss in losses_at(cells, place):
+        records = at(cells, place, loss)
+        plain = at(cells, place, "ce")
+
+        def mean(name: str, calibrator: str = "none", records: dict = records) -> str:
+            factor, decimals = COLUMNS[name]
+            of = metric(name, calibrator)
+            return number(estimate([of(record) for record in records.values()]).mean * factor, decimals)
+
+        def to_ce(name: str, loss: str = loss, records: dict = records, plain: dict = plain) -> str:
+            return "" if loss == "ce" else change(interval(paired(records, plain, metric(name))), *COLUMNS[name])
+
+        rows.append(
+            [
+                f"`{loss}`",
+                mean(second),
+                to_ce(second),
+                mean("ece"),
+                to_ce("ece"),
+                mean("nll"),
+                *(mean("ece", name) for name in names[1:]),
+                *(mean("nll", name) for name in names[1:]),
+            ]
+        )
+    seeds = {len(at(cells, place, loss)) for loss in losses_at(cells, place)}
+    n = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(seeds.pop())
+    stem = place.study.removesuffix(".study.gz")
+    note = f"{n} seeds; `specs/evidence/{stem}.toml`, [records](evidence/{place.study}).\n"
+    return f"### {place.name}\n{note}\n{table(heads, rows)}"
+
+
+CALIBRATOR = {"temperature": "one temperature", "ats": "ATS", "temperature_balanced": "balanced temperature"}
+
+
+def all_settings(cells: Cells) -> str:
+    """The table of every setting."""
+    return "\n\n".join(setting(cells, place) for place in places(cells))
+
+
+def recipe(cells: Cells) -> str:
+    """Which recipe the rule chooses, and its test; or what is still to be run."""
+    choice = choose(cells)
+    if choice is None:
+        return (
+            "**Not chosen yet**: the rule needs all five settings of CIFAR-10, and not all of them have been run. "
+            "Nothing on this page is a recommendation until then."
+        )
+    return "\n\n".join([_chosen(choice), _candidates(choice), tested(cells, choice)])
+
+
+def _chosen(choice: Choice) -> str:
+    text = f"By the rule the recipe is **{loss_label(choice.loss)}** (`{choice.loss}`) with `{choice.calibrator}`."
+    if choice.apart is not None:
+        text += (
+            f" The lowest NLL has `{choice.lowest}`, but its difference to this one, "
+            f"{change(choice.apart, 1.0, 4)}, does not exclude 0, and this one does without GenCE's term."
+        )
+    return text
+
+
+def _candidates(choice: Choice) -> str:
+    rows = [
+        [f"`{one.loss}`", number(one.nll, 4), ", ".join(place.name for place in one.worse_at) or "nowhere"]
+        for one in sorted(choice.candidates, key=lambda one: one.nll)
+    ]
+    return table(("loss", "mean NLL over the five settings", "less accurate than cross-entropy at"), rows)
+
+
+def tested(cells: Cells, choice: Choice) -> str:
+    """The test at every setting, those that were chosen on among them and marked."""
+    rows = []
+    for place in places(cells):
+        rows += [_checked(one, place.data == "cifar10") for one in check(cells, place, choice.loss, choice.calibrator)]
+    return table(("setting", "chosen on it", "recipe minus tuned cross-entropy", "difference (95 %)", "passed"), rows)
+
+
+def _checked(one: Check, chosen_on: bool) -> list[str]:
+    factor, decimals = (100.0, 1) if one.percent else (1.0, 3)
+    return [
+        one.place.name,
+        "yes" if chosen_on else "no",
+        one.what,
+        change(one.estimate, factor, decimals),
+        "yes" if one.passed else "**no**",
+    ]
+
+
+def progress(cells: Cells) -> str:
+    """How many trials of each spec are there."""
+    from gence.bench.records.archive import read_study
+
+    rows = []
+    for path in sorted(HERE.glob("*.study.gz")):
+        study = read_study(path)
+        rows.append([f"`{path.name.removesuffix('.study.gz')}`", f"{len(study.records)} of {study.expected}"])
+    there = {path.name for path in HERE.glob("*.study.gz")}
+    waiting = dict.fromkeys(one.place.study for one in planned() if one.place.study not in there)
+    rows += [[f"`{name.removesuffix('.study.gz')}`", "none"] for name in waiting]
+    return table(("study", "trials done"), rows)

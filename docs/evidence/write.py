@@ -1,0 +1,49 @@
+"""Write the numbers of the evidence into the pages that show them, and draw the figure.
+
+python docs/evidence/write.py            # write
+python docs/evidence/write.py --check    # say which page does not show what the records say, and fail
+
+A number stands between two comments, `<!-- evidence: NAME -->` and `<!-- /evidence -->`; what is there is made anew.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+
+from figure import draw
+from measures import HERE, Cells, read
+from tables import all_settings, progress, promises, recipe, short
+
+ROOT = HERE.parent.parent
+PAGES = (ROOT / "README.md", ROOT / "docs/evidence.md", ROOT / "docs/which-loss.md")
+PARTS: dict[str, Callable[[Cells], str]] = {
+    "short": short,
+    "promises": promises,
+    "recipe": recipe,
+    "settings": all_settings,
+    "progress": progress,
+}
+_PART = re.compile(r"(<!-- evidence: (\w+) -->\n).*?(<!-- /evidence -->)", re.DOTALL)
+
+
+def filled(text: str, cells: Cells) -> str:
+    """The text of a page with its numbers as the records have them."""
+    return _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]](cells)}\n{found[3]}", text)
+
+
+def main() -> int:
+    cells = read()
+    if "--check" in sys.argv[1:]:
+        stale = [str(page.relative_to(ROOT)) for page in PAGES if filled(page.read_text(), cells) != page.read_text()]
+        print(*(f"{page}: not what the records say; run python docs/evidence/write.py" for page in stale), sep="\n")
+        return bool(stale)
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), cells))
+    draw(cells, HERE / "differences.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The pages of the evidence show what its records say, and verdicts and the recipe follow the rules in the specs."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+EVIDENCE = Path(__file__).parent.parent / "docs/evidence"
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EVIDENCE))
+        import measures
+        import promises
+        import recipe
+        import tables
+        import write
+
+        modules: dict[str, ModuleType] = {
+            module.__name__: module for module in (measures, promises, recipe, tables, write)
+        }
+        yield SimpleNamespace(**modules)
+
+
+def test_every_page_shows_what_the_records_say(evidence: Any) -> None:
+    cells = evidence.measures.read()
+    for page in evidence.write.PAGES:
+        assert evidence.write.filled(page.read_text(), cells) == page.read_text(), page
+
+
+def test_what_stands_between_the_comments_is_made_anew_and_nothing_else(evidence: Any) -> None:
+    begin, end = "<!-- evidence: recipe -->\n", "<!-- /evidence -->\n"
+    text = f"a\n{begin}old\nlines\n{end}b\n{begin}{end}"
+    made = evidence.tables.recipe({})
+    part = f"{begin}{made}\n{end}"
+    assert evidence.write.filled(text, {}) == f"a\n{part}b\n{part}"
+
+
+METRICS = ("accuracy", "balanced_accuracy", "ece", "nll")
+CALIBRATORS = ("none", "temperature", "ats", "temperature_balanced")
+
+
+def records(seeds: int = 5, *, noise: float = 0.001, start: int = 0, **means: float) -> dict[int, Any]:
+    """Seeds with these metrics under every calibrator, and a little noise of their own."""
+    draw = random.Random(start)
+
+    def metrics() -> dict[str, float]:
+        usual = {"accuracy": 0.5, "balanced_accuracy": 0.5, "ece": 0.1, "nll": 1.0} | means
+        return {name: usual[name] + draw.gauss(0.0, noise) for name in METRICS}
+
+    def result() -> Any:
+        return SimpleNamespace(metrics=metrics(), ood={}, shifted=())
+
+    return {seed: SimpleNamespace(results={name: result() for name in CALIBRATORS}) for seed in range(seeds)}
+
+
+def place(evidence: Any, data: str = "cifar10", regime: str = "none", labels: str = "10") -> Any:
+    return evidence.measures.Place("x.study.gz", data, regime, labels, 32, "small_resnet")
+
+
+def settings(evidence: Any, data: str = "cifar10") -> list[Any]:
+    few = [place(evidence, data, labels=labels) for labels in ("10", "50", "250")]
+    return few + [place(evidence, data, f"long-tail:{factor}:500", "all") for factor in (10, 100)]
+
+
+@pytest.mark.parametrize(("better", "verdict"), [(0.02, "held"), (0.0, "not held"), (-0.02, "not held")])
+def test_a_promise_is_held_where_the_interval_leaves_zero_out_on_its_side(
+    evidence: Any, better: float, verdict: str
+) -> None:
+    here = settings(evidence)
+    cells = {(one, "ce"): records(start=n) for n, one in enumerate(here)}
+    cells |= {(one, "gence"): records(start=9 + n, accuracy=0.5 + better) for n, one in enumerate(here)}
+    row = evidence.promises.judge(cells, evidence.promises.PROMISES[0])
+    assert row.verdict == verdict
+    assert row.effect.mean == pytest.approx(better, abs=0.002)
+    assert (row.settings, row.planned) == (5, 15)
+    assert (row.wins, row.losses) == {0.02: (5, 0), 0.0: (0, 0), -0.02: (0, 5)}[better]
+    assert 0.0 < row.detectable < 0.005
+
+
+def test_parity_is_held_within_its_margin_and_not_beyond(evidence: Any) -> None:
+    promise = next(one for one in evidence.promises.PROMISES if one.margin is not None)
+    here = place(evidence)
+    for worse, verdict in ((0.005, "held"), (0.02, "not held")):
+        cells = {(here, "focal"): records(), (here, "gence"): records(start=1, ece=0.1 + worse)}
+        assert evidence.promises.judge(cells, promise).verdict == verdict
+
+
+def test_what_was_not_run_is_not_measured(evidence: Any) -> None:
+    cells = {(place(evidence), "ce"): records(), (place(evidence), "gence"): records()}
+    rows = {
+        row.promise.text: row.verdict
+        for row in (evidence.promises.judge(cells, one) for one in evidence.promises.PROMISES)
+    }
+    assert rows["better under long tails"] == "not measured"
+    assert rows["detects rows from elsewhere better"] == "not measured"
+    assert rows["better accuracy than cross-entropy"] == "not held"
+
+
+def grid(evidence: Any, **nll: float) -> Any:
+    """Every candidate at the five settings, with a mean NLL of its own."""
+    return {
+        (one, loss): records(start=17 * n + len(loss), nll=nll.get(loss.partition(":")[0], 2.0))
+        for n, one in enumerate(settings(evidence))
+        for loss in evidence.recipe.CANDIDATES
+        if one.tail or loss not in evidence.measures.TWINS
+    }
+
+
+def test_nothing_is_chosen_before_all_settings_are_there(evidence: Any) -> None:
+    cells = {key: found for key, found in grid(evidence).items() if key[0].labels != "250"}
+    assert evidence.recipe.choose(cells) is None
+
+
+def test_the_lowest_likelihood_is_chosen(evidence: Any) -> None:
+    choice = evidence.recipe.choose(grid(evidence, gence_focal=1.5, focal=1.7))
+    assert (choice.loss, choice.lowest, choice.apart) == ("gence_focal", "gence_focal", None)
+
+
+def test_of_two_that_do_not_differ_the_one_without_the_term_is_chosen(evidence: Any) -> None:
+    choice = evidence.recipe.choose(grid(evidence, gence_focal=1.5, focal=1.5003))
+    assert (choice.loss, choice.lowest) == ("focal", "gence_focal")
+    assert choice.apart.low < 0.0 < choice.apart.high
+
+
+def test_a_loss_that_costs_accuracy_somewhere_is_not_chosen(evidence: Any) -> None:
+    cells = grid(evidence, focal=1.5, mbls=1.7)
+    worse = settings(evidence)[1]
+    cells[worse, "focal"] = records(start=3, nll=1.5, accuracy=0.4)
+    choice = evidence.recipe.choose(cells)
+    assert choice.loss == "mbls"
+    assert next(one for one in choice.candidates if one.loss == "focal").worse_at == (worse,)
+
+
+def test_the_test_of_a_recipe_is_that_of_the_specs(evidence: Any) -> None:
+    few, tail = place(evidence, "mnist"), place(evidence, "mnist", "long-tail:100:500", "all")
+    better = {"ece": 0.04, "balanced_accuracy": 0.6, "accuracy": 0.495}
+    cells = {(one, "ce"): records() for one in (few, tail)} | {
+        (one, "focal"): records(start=1, **better) for one in (few, tail)
+    }
+    lines = evidence.recipe.check(cells, few, "focal", "temperature")
+    assert [line.passed for line in lines] == [True, True, True, True]
+    assert [line.passed for line in evidence.recipe.check(cells, tail, "focal", "temperature")] == [True] * 4
+    cells[few, "focal"] = records(start=1, ece=0.06, accuracy=0.48, nll=1.1)
+    cells[tail, "focal"] = records(start=1, ece=0.2)
+    assert [line.passed for line in evidence.recipe.check(cells, few, "focal", "temperature")] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert not any(line.passed for line in evidence.recipe.check(cells, tail, "focal", "temperature"))
+
+
+def test_on_balanced_rows_a_twin_stands_for_a_loss(evidence: Any) -> None:
+    few, tail = place(evidence), settings(evidence)[4]
+    cells = {(few, "gence"): records(), (tail, "gence"): records()}
+    assert evidence.measures.at(cells, few, "gence_prior") is cells[few, "gence"]
+    assert evidence.measures.at(cells, tail, "gence_prior") == {}
