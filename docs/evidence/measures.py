@@ -45,7 +45,9 @@ class Place:
     @property
     def name(self) -> str:
         what = f"long tail {self.regime.split(':')[1]}" if self.tail else f"{self.labels} a class"
-        return f"{DATA[self.data]}, {what}"
+        model = "" if self.model == "small_resnet" else f", {self.model}"
+        batch = f", batches of {self.batch_size}" if self.data == "mnist_pairs" else ""
+        return f"{DATA[self.data]}, {what}{model}{batch}"
 
 
 Cells = dict[tuple[Place, str], dict[int, TrialRecord]]

@@ -93,7 +93,7 @@ def short(cells: Cells) -> str:
             both = (interval(paired(mine, plain, metric(name))) for name in ("balanced_accuracy", "ece"))
             changes.append("; ".join(change(one, 100.0, 1) for one in both))
         rows.append([place.name, f"{accuracy}, {ece}", *changes])
-    return table(heads, rows)
+    return f"Complete so far: {len(rows)} of {len(planned())} settings.\n\n{table(heads, rows)}"
 
 
 def losses_at(cells: Cells, place: Place) -> list[str]:
