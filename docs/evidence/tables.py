@@ -8,7 +8,7 @@ from measures import HERE, Cells, Place, at, interval, metric, paired, places, p
 from promises import PROMISES, Row, judge
 from recipe import Check, Choice, check, choose
 
-from gence.bench.records import Estimate
+from gence.bench.records import Estimate, TrialRecord
 from gence.bench.stats.intervals import estimate
 from gence.report.names import loss_label
 
@@ -83,15 +83,11 @@ def short(cells: Cells) -> str:
     rows = []
     for place in places(cells):
         plain = at(cells, place, "ce")
-        accuracy, ece = (
-            number(100.0 * estimate([metric(name)(one) for one in plain.values()]).mean, 1)
-            for name in ("balanced_accuracy", "ece")
-        )
+        accuracy, ece = (_mean(plain, name) for name in ("balanced_accuracy", "ece"))
         changes = []
         for loss in SHORT:
             mine = at(cells, place, loss)
-            both = (interval(paired(mine, plain, metric(name))) for name in ("balanced_accuracy", "ece"))
-            changes.append("; ".join(change(one, 100.0, 1) for one in both))
+            changes.append("; ".join(_to_ce(mine, plain, name) for name in ("balanced_accuracy", "ece")))
         rows.append([place.name, f"{accuracy}, {ece}", *changes])
     return f"Complete so far: {len(rows)} of {len(planned())} settings.\n\n{table(heads, rows)}"
 
@@ -115,29 +111,21 @@ def setting(cells: Cells, place: Place) -> str:
         *(f"ECE %, {CALIBRATOR[name]}" for name in names[1:]),
         *(f"NLL, {CALIBRATOR[name]}" for name in names[1:]),
     ]
+    plain = at(cells, place, "ce")
     rows = []
     for loss in losses_at(cells, place):
         records = at(cells, place, loss)
-        plain = at(cells, place, "ce")
-
-        def mean(name: str, calibrator: str = "none", records: dict = records) -> str:
-            factor, decimals = COLUMNS[name]
-            of = metric(name, calibrator)
-            return number(estimate([of(record) for record in records.values()]).mean * factor, decimals)
-
-        def to_ce(name: str, loss: str = loss, records: dict = records, plain: dict = plain) -> str:
-            return "" if loss == "ce" else change(interval(paired(records, plain, metric(name))), *COLUMNS[name])
-
+        differences = {} if loss == "ce" else {name: _to_ce(records, plain, name) for name in (second, "ece")}
         rows.append(
             [
                 f"`{loss}`",
-                mean(second),
-                to_ce(second),
-                mean("ece"),
-                to_ce("ece"),
-                mean("nll"),
-                *(mean("ece", name) for name in names[1:]),
-                *(mean("nll", name) for name in names[1:]),
+                _mean(records, second),
+                differences.get(second, ""),
+                _mean(records, "ece"),
+                differences.get("ece", ""),
+                _mean(records, "nll"),
+                *(_mean(records, "ece", name) for name in names[1:]),
+                *(_mean(records, "nll", name) for name in names[1:]),
             ]
         )
     seeds = {len(at(cells, place, loss)) for loss in losses_at(cells, place)}
@@ -145,6 +133,16 @@ def setting(cells: Cells, place: Place) -> str:
     stem = place.study.removesuffix(".study.gz")
     note = f"{n} seeds; `specs/evidence/{stem}.toml`, [records](evidence/{place.study}).\n"
     return f"### {place.name}\n{note}\n{table(heads, rows)}"
+
+
+def _mean(records: dict[int, TrialRecord], name: str, calibrator: str = "none") -> str:
+    factor, decimals = COLUMNS[name]
+    of = metric(name, calibrator)
+    return number(estimate([of(record) for record in records.values()]).mean * factor, decimals)
+
+
+def _to_ce(records: dict[int, TrialRecord], plain: dict[int, TrialRecord], name: str) -> str:
+    return change(interval(paired(records, plain, metric(name))), *COLUMNS[name])
 
 
 CALIBRATOR = {"temperature": "one temperature", "ats": "ATS", "temperature_balanced": "balanced temperature"}

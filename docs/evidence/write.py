@@ -37,7 +37,8 @@ def main() -> int:
     cells = read()
     if "--check" in sys.argv[1:]:
         stale = [str(page.relative_to(ROOT)) for page in PAGES if filled(page.read_text(), cells) != page.read_text()]
-        print(*(f"{page}: not what the records say; run python docs/evidence/write.py" for page in stale), sep="\n")
+        for page in stale:
+            print(f"{page}: not what the records say; run python docs/evidence/write.py")
         return bool(stale)
     for page in PAGES:
         page.write_text(filled(page.read_text(), cells))
