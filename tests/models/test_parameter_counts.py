@@ -87,7 +87,7 @@ BY_HAND: dict[str, Callable[[], int]] = {
     "mlp": lambda: linear(3 * 32 * 32, 128) + linear(128, 128) + 2 * norm(128) + linear(128, 10),
     "resnet32": lambda: resnet_of_two_layer_blocks(16, (5, 5, 5), (16, 32, 64), option_a=True),
     "resnet18": lambda: resnet_of_two_layer_blocks(64, (2, 2, 2, 2), (64, 128, 256, 512), option_a=False),
-    "resnet18_narrow": lambda: resnet_of_two_layer_blocks(16, (2, 2, 2, 2), (16, 32, 64, 128), option_a=False),
+    "resnet18_thin": lambda: resnet_of_two_layer_blocks(16, (2, 2, 2, 2), (16, 32, 64, 128), option_a=False),
     "resnet34": lambda: resnet_of_two_layer_blocks(64, (3, 4, 6, 3), (64, 128, 256, 512), option_a=False),
     "resnet50": lambda: resnet_of_bottlenecks((3, 4, 6, 3)),
     "resnet110": lambda: resnet_of_bottlenecks((3, 4, 26, 3)),

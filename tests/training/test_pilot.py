@@ -49,21 +49,21 @@ def test_the_seconds_are_those_of_the_parts(monkeypatch: pytest.MonkeyPatch) -> 
     model = Timed(0.25, first=8.0)
     monkeypatch.setattr("gence.training.pilot.time", SimpleNamespace(perf_counter=lambda: model.clock))
     taken = time_step(model, inputs, target, F.cross_entropy, RECIPE, steps=4)
-    assert taken == StepTime(start=8.5, step=0.25, row=0.25 / 500)
+    assert taken == StepTime(start=8.5, step=0.25, row=0.25 / 128)
 
 
 def test_the_clock_is_that_of_the_wall() -> None:
     model, inputs, target = problem()
     started = time.perf_counter()
     taken = time_step(model, inputs, target, F.cross_entropy, RECIPE, steps=4)
-    assert 0 < taken.start + 4 * taken.step + 500 * taken.row < time.perf_counter() - started
+    assert 0 < taken.start + 4 * taken.step + 128 * taken.row < time.perf_counter() - started
 
 
 def test_the_batches_are_those_of_the_training_and_of_prediction() -> None:
     _, inputs, target = problem()  # 21 rows in batches of 8 at least: one of 11 rows, one of 10
     model = Timed()
     time_step(model, inputs, target, F.cross_entropy, RECIPE, steps=4)
-    assert model.sizes == [(10, True)] * 7 + [(500, False)] * 2
+    assert model.sizes == [(10, True)] * 7 + [(128, False)] * 2
 
 
 def test_a_training_shorter_than_the_pilot_is_timed_all_the_same() -> None:

@@ -14,7 +14,7 @@ from gence._errors import InputError, unknown_name
 from gence.models.densenet import densenet121
 from gence.models.heads import CosineHead
 from gence.models.mlp import MLP
-from gence.models.resnet import resnet18, resnet18_narrow, resnet32, resnet34, resnet50, resnet110
+from gence.models.resnet import resnet18, resnet18_thin, resnet32, resnet34, resnet50, resnet110
 from gence.models.small_resnet import SmallResNet
 from gence.models.vit import vit_small
 from gence.models.wide_resnet import wrn16_8, wrn26_10, wrn28_10
@@ -71,10 +71,10 @@ CATALOGUE: dict[str, Entry] = {
         _of_channels(resnet18),
         least_side=8,
     ),
-    "resnet18_narrow": Entry(
-        "ResNet-18 of 16 to 128 channels, 0.70 M parameters",
+    "resnet18_thin": Entry(
+        "narrow ResNet-18, 0.70 M parameters",
         "after He et al. 2016, arXiv 1512.03385",
-        _of_channels(resnet18_narrow),
+        _of_channels(resnet18_thin),
         least_side=8,
     ),
     "resnet34": Entry(

@@ -55,7 +55,7 @@ def resnet18(channels: int, num_classes: int) -> ResNet:
     return _residual(channels, num_classes, (2, 2, 2, 2))
 
 
-def resnet18_narrow(channels: int, num_classes: int) -> ResNet:
+def resnet18_thin(channels: int, num_classes: int) -> ResNet:
     """ResNet-18 with a quarter of the channels, 16 to 128: a sixteenth of the operations, for a CPU."""
     return _residual(channels, num_classes, (2, 2, 2, 2), narrower=4)
 

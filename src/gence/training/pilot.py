@@ -15,11 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from gence._epochs import EpochLoss
 from gence.training.forward import training_forward
 from gence.training.loop import optimiser_steps
-from gence.training.predict import predict
+from gence.training.predict import predict, rows_at_a_time
 from gence.training.recipe import Recipe, batches_an_epoch
 
 _WARM_UP = 3
-_PREDICTED = 500
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,10 @@ def time_step(
             turns = optimiser_steps(forward, model.parameters(), inputs, target, loss, recipe, seed=0)
             start = _seconds(device, lambda: sum(islice(turns, _WARM_UP)))
             stepping = _seconds(device, lambda: sum(islice(turns, steps)))
-        full = inputs[torch.arange(_PREDICTED, device=device) % rows]
+        full = inputs[torch.arange(rows_at_a_time(device), device=device) % rows]
         predict(model, full)
         predicting = _seconds(device, lambda: predict(model, full))
-    return StepTime(start=start, step=stepping / steps, row=predicting / _PREDICTED)
+    return StepTime(start=start, step=stepping / steps, row=predicting / len(full))
 
 
 def flops(model: nn.Module, inputs: Tensor) -> int:

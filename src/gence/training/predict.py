@@ -11,6 +11,11 @@ from gence.training.precision import logits_of
 from gence.training.recipe import Precision
 
 
+def rows_at_a_time(device: torch.device) -> int:
+    """How many rows `predict` takes at a time on a device: on a CPU fewer, as its caches hold no more."""
+    return 128 if device.type == "cpu" else 500
+
+
 @torch.no_grad()
 def predict(
     model: nn.Module,
@@ -27,8 +32,8 @@ def predict(
     Args:
         model: Maps a batch to logits.
         inputs: `(rows, ...)`.
-        batch_size: Rows at a time; without it 500, or on a CPU 128, as its caches hold no more (images of 32 x 32 take
-            1.6 times as long at 500, for the same logits).
+        batch_size: Rows at a time; without it 500, or 128 on a CPU, where images of 32 x 32 take 1.6 times as long at
+            500, for the same logits.
         device: Where to predict: the model is moved there, and stays. Where it is, if None.
         precision: In what the model computes. Float32 even for a model trained in `"bfloat16"`: calibration is about
             the third digit of a probability, and bfloat16 has no third digit.
@@ -37,7 +42,7 @@ def predict(
         model.to(device)
     device = next(chain(model.parameters(), model.buffers()), inputs).device
     if batch_size is None:
-        batch_size = 128 if device.type == "cpu" else 500
+        batch_size = rows_at_a_time(device)
     training = model.training
     model.eval()
     try:
