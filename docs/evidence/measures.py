@@ -157,3 +157,8 @@ def pooled(groups: list[list[float]]) -> Estimate | None:
     """The mean over settings of their means, its interval from the spread inside the settings: of these settings."""
     groups = [group for group in groups if len(group) > 1]
     return within_groups(groups) if groups else None
+
+
+def beyond(one: Estimate, sign: int) -> bool:
+    """Whether the interval lies above 0, or for a sign of -1 below."""
+    return (one.low or 0.0) > 0.0 if sign > 0 else (one.high or 0.0) < 0.0

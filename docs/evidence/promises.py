@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from measures import Cells, Of, Place, at, auroc, interval, metric, paired, places, planned, pooled, shifted
+from measures import Cells, Of, Place, at, auroc, beyond, interval, metric, paired, places, planned, pooled, shifted
 
 from gence.bench.records import Estimate
 from gence.bench.stats.power import detectable_effect
@@ -139,7 +139,7 @@ def judge(cells: Cells, promise: Promise) -> Row:
         studies.append(place.study)
     effect = pooled(groups)
     alone = [one for group in groups if (one := interval(group)) is not None]
-    better, worse = (sum(_beyond(one, way * promise.sign) for one in alone) for way in (1, -1))
+    better, worse = (sum(beyond(one, way * promise.sign) for one in alone) for way in (1, -1))
     return Row(
         promise,
         _verdict(promise, effect),
@@ -167,15 +167,11 @@ def _measured(records: dict, promise: Promise) -> bool:
         return False
 
 
-def _beyond(one: Estimate, way: int) -> bool:
-    return (one.low or 0.0) > 0.0 if way > 0 else (one.high or 0.0) < 0.0
-
-
 def _verdict(promise: Promise, effect: Estimate | None) -> Verdict:
     if effect is None or effect.low is None or effect.high is None:
         return "not measured"
     if promise.margin is None:
-        return "held" if _beyond(effect, promise.sign) else "not held"
+        return "held" if beyond(effect, promise.sign) else "not held"
     worst = effect.low if promise.sign > 0 else -effect.high
     return "held" if worst > -promise.margin else "not held"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from measures import CHOSEN_ON, Cells, Place, at, interval, metric, paired, places, pooled
+from measures import CHOSEN_ON, Cells, Place, at, beyond, interval, metric, paired, places, pooled
 
 from gence.bench.records import Estimate, TrialRecord
 
@@ -80,7 +80,7 @@ def choose(cells: Cells) -> Choice | None:
     if lowest in HAS_THE_TERM:
         for other in sorted((one for one in allowed if one.loss not in HAS_THE_TERM), key=lambda one: one.nll):
             difference = pooled([_nll(cells, place, lowest, other.loss) for place in settings])
-            if difference is not None and not (difference.high or 0.0) < 0.0:
+            if difference is not None and not beyond(difference, -1):
                 loss, apart = other.loss, difference
                 break
     by_calibrator = {name: mean_nll(cells, settings, loss, name) for name in CALIBRATORS}
@@ -91,7 +91,7 @@ def _candidate(cells: Cells, settings: list[Place], loss: str) -> Candidate:
     worse = []
     for place in settings:
         one = interval(paired(at(cells, place, loss), at(cells, place, "ce"), metric("accuracy")))
-        if one is not None and one.high is not None and one.high < 0.0:
+        if one is not None and beyond(one, -1):
             worse.append(place)
     return Candidate(loss, mean_nll(cells, settings, loss, "none"), tuple(worse))
 
@@ -138,7 +138,7 @@ def _check_tail(place: Place, mine: _By, plain: _By, calibrator: str) -> list[Ch
         for name, sign in (("balanced_accuracy", 1), ("ece", -1)):
             one = interval(paired(mine, plain, metric(name, own), metric(name, theirs)))
             assert one is not None
-            lines.append(Check(place, f"{_WORDS[name]}, {when}", one, _excludes(one, sign)))
+            lines.append(Check(place, f"{_WORDS[name]}, {when}", one, beyond(one, sign)))
     return lines
 
 
@@ -152,9 +152,9 @@ def _check_few(place: Place, mine: _By, plain: _By, calibrator: str) -> list[Che
         return []
     return [
         Check(place, "accuracy, no worse by a point", accuracy, (accuracy.low or 0.0) > -0.01),
-        Check(place, "ECE minus half of cross-entropy's", half, _excludes(half, -1)),
-        Check(place, "NLL, both calibrated, no worse", nll, not _excludes(nll, 1), percent=False),
-        Check(place, "ECE, both calibrated, no worse", ece, not _excludes(ece, 1)),
+        Check(place, "ECE minus half of cross-entropy's", half, beyond(half, -1)),
+        Check(place, "NLL, both calibrated, no worse", nll, not beyond(nll, 1), percent=False),
+        Check(place, "ECE, both calibrated, no worse", ece, not beyond(ece, 1)),
     ]
 
 
@@ -166,7 +166,3 @@ def _better_of(plain: _By) -> str:
     """Of one temperature and balanced temperature the one with which cross-entropy has the lower NLL there."""
     by_name = {name: sum(metric("nll", name)(one) for one in plain.values()) for name in _FOR_TAILS}
     return min(by_name, key=lambda name: by_name[name])
-
-
-def _excludes(one: Estimate, sign: int) -> bool:
-    return (one.low or 0.0) > 0.0 if sign > 0 else (one.high or 0.0) < 0.0

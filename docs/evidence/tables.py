@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from measures import HERE, Cells, Place, at, interval, metric, paired, places, planned
+from measures import CHOSEN_ON, HERE, Cells, Place, at, interval, metric, paired, places, planned
 from promises import PROMISES, Row, judge
 from recipe import Check, Choice, check, choose
 
@@ -186,7 +186,7 @@ def tested(cells: Cells, choice: Choice) -> str:
     """The test at every setting, those that were chosen on among them and marked."""
     rows = []
     for place in places(cells):
-        rows += [_checked(one, place.data == "cifar10") for one in check(cells, place, choice.loss, choice.calibrator)]
+        rows += [_checked(one, place.data == CHOSEN_ON) for one in check(cells, place, choice.loss, choice.calibrator)]
     return table(("setting", "chosen on it", "recipe minus tuned cross-entropy", "difference (95 %)", "passed"), rows)
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from gence._errors import InputError
 from gence.bench.environment import environment
@@ -25,6 +24,7 @@ from gence.bench.plan import TuningPlan
 from gence.bench.records import RECORD_VERSION, Cell, Tried, Tuned, TuningRecord
 from gence.bench.rows import choose_rows, labels_given, rows_for_tuning
 from gence.bench.training import train_model
+from gence.calibration.temperature import balancing_weights, mean_nll
 from gence.losses.written import Knobs
 from gence.training import Recipe, deterministic
 
@@ -183,7 +183,7 @@ def run_tuning_trial(
     if not math.isfinite(nll):
         raise FloatingPointError(f"the validation NLL is {nll} after training; lower the learning rate")
     accuracy = (logits.argmax(1) == target).double().mean().item()
-    balanced_nll = balanced_negative_log_likelihood(logits, target)
+    balanced_nll = mean_nll(logits, target, balancing_weights(target)).item()
     return TuningRecord(
         version=RECORD_VERSION,
         key=trial.key,
@@ -203,14 +203,6 @@ def _badness(tried: Tried, metric: str) -> float:
     if value is None:
         return math.inf
     return -value if metric == "accuracy" else value
-
-
-def balanced_negative_log_likelihood(logits: Tensor, target: Tensor) -> float:
-    """The mean over the classes that occur of the mean NLL of their rows, of logits `(rows, classes)`."""
-    each = F.cross_entropy(logits, target, reduction="none")
-    sums = torch.zeros(logits.shape[1], dtype=each.dtype).index_add_(0, target, each)
-    counts = target.bincount(minlength=logits.shape[1])
-    return (sums / counts)[counts > 0].mean().item()
 
 
 def _ranges(plan: TuningPlan) -> dict[str, tuple[float, float]]:
