@@ -28,9 +28,12 @@ from gence.bench.records import (
     TuningRecord,
     archive,
     load_study,
+    read_archive,
     read_study,
+    record_path,
     save_study,
     tuning_files,
+    unpack_archive,
     write_archive,
     write_failure,
     write_files,
@@ -264,3 +267,25 @@ def test_only_the_whole_folder_of_a_run_is_archived(folder: Path, tmp_path: Path
     with pytest.raises(InputError, match="not a trial record"):
         write_archive(folder, tmp_path / "b.study.gz")
     assert not (tmp_path / "b.study.gz").exists()
+
+
+def test_a_folder_is_unpacked_file_by_file_and_keeps_what_it_has(folder: Path, tmp_path: Path) -> None:
+    path = write_archive(folder, tmp_path / "a.study.gz")
+    again = tmp_path / "again"
+    kept = record_path(again, cell("gence", 1), key_of(cell("gence", 1)))
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"mine")
+    unpack_archive(path, again)
+    there = {str(one.relative_to(again)): one.read_bytes() for one in again.rglob("*.json")}
+    here = {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*/*.json")}
+    del there[str(kept.relative_to(again))]
+    assert len(there) == 3
+    assert there == {name: here[name] for name in there}
+
+
+def test_only_an_archive_is_unpacked(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder, not an archive; give one that gence report --archive wrote"):
+        unpack_archive(folder, tmp_path / "again")
+    with pytest.raises(InputError, match="no such archive"):
+        read_archive(tmp_path / "a.study.gz")
+    assert not (tmp_path / "again").exists()

@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from gence import InputError
 from gence import _files as files
 from gence.bench import jobs, ledger
 from gence.bench.ledger import Progress
-from gence.bench.records import Study, load_study
+from gence.bench.records import Study, load_study, write_archive
 from gence.bench.spec import Spec
 from gence.bench.spec_parts import TrainingSpec, TuneSpec
 from gence.bench.study import run_study
@@ -343,3 +344,30 @@ def test_wishes_that_cannot_be_met(wish: dict[str, Any], message: str, tmp_path:
     with pytest.raises(InputError, match=message):
         run_study(SPEC, tmp_path / "out", **wish)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_study_goes_on_from_its_archive_in_a_new_folder(tmp_path: Path, quick: None) -> None:
+    whole = run_study(TUNED, tmp_path / "whole")
+    begun = tmp_path / "begun"
+    shutil.copytree(whole.folder, begun)
+    done = sorted((begun / "trials").glob("*.json"))
+    sorted((begun / "tuning").glob("*.json"))[1].unlink()
+    done[0].unlink()
+    archive = write_archive(begun, tmp_path / "begun.study.gz")
+
+    study = run_study(TUNED, tmp_path / "on", start_from=archive)
+    for path in done[1:]:  # what an archive does not hold
+        (whole.folder / "trials" / path.with_suffix(".npz").name).unlink()
+    assert_same_study(study.folder, whole.folder)
+    assert [path.stem for path in (study.folder / "trials").glob("*.npz")] == [done[0].stem], "it alone was run"
+
+    # Once it has begun, the archive has no more to say: what was removed since is run, not unpacked.
+    record = study.folder / "trials" / done[1].name
+    record.unlink()
+    run_study(TUNED, study.folder, start_from=archive)
+    assert record.with_suffix(".npz").is_file()
+
+    other = TUNED.model_copy(update={"training": TrainingSpec(epochs=2)})
+    with pytest.raises(InputError, match=r"begun.study.gz holds another study: its training.epochs is 1, now 2"):
+        run_study(other, tmp_path / "other", start_from=archive)
+    assert not (tmp_path / "other").exists()

@@ -18,7 +18,17 @@ from gence.bench.inputs import StudyData, read_inputs
 from gence.bench.jobs import Executor
 from gence.bench.ledger import Ledger, Progress
 from gence.bench.plan import plan
-from gence.bench.records import FAILURES, SPEC_FILE, TRIALS, TUNING, Study, load_study, save_study
+from gence.bench.records import (
+    FAILURES,
+    SPEC_FILE,
+    TRIALS,
+    TUNING,
+    Study,
+    load_study,
+    read_archive,
+    save_study,
+    unpack_archive,
+)
 from gence.bench.spec import Spec
 
 _FREE = {"losses", "labels_per_class", "seeds", "training.batch_size", "data_root", "command"}
@@ -53,6 +63,7 @@ def run_study(
     device: str = "cpu",
     retry_failed: bool = False,
     stop_after: float | None = None,
+    start_from: Path | None = None,
     command: str | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Study:
@@ -71,6 +82,7 @@ def run_study(
         device: Where models are trained: `"cpu"`, `"cuda"` or `"cuda:1"`; with `"cuda"`, workers take the GPUs in turn.
         retry_failed: Try those trials again that failed before.
         stop_after: Seconds after which no trial is started any more.
+        start_from: An archive of this study: a new `folder` begins with its records, without their logits.
         command: What was typed to get here, for the report.
         on_progress: Called at the start and after every trial.
 
@@ -78,8 +90,8 @@ def run_study(
         The study as it is on disk now, with its failures.
 
     Raises:
-        InputError: If the data or the spec cannot be used, `folder` holds another study or one that is running, or the
-            disk is full.
+        InputError: If the data or the spec cannot be used, `folder` or the archive holds another study, or `folder` one
+            that is running, or the disk is full.
     """
     end = None if stop_after is None else time.monotonic() + stop_after
     if workers < 1:
@@ -89,7 +101,9 @@ def run_study(
     together = launched_together()
     if together and (workers > 1 or ray is not None):
         raise InputError("torchrun has started the processes that train together; leave --workers and --ray out")
-    _refuse_other_study(spec, folder)
+    _refuse_other_folder(spec, folder)
+    if start_from is not None:
+        _refuse_other_study(spec, read_archive(start_from), "start from an archive of this one")
     data = read_inputs(spec)
     planned = plan(spec, data)
     place = find_device(device, elsewhere=ray is not None)
@@ -102,6 +116,9 @@ def run_study(
         executor = _executor(data, workers, ray, share, place)
     with _room(folder), _alone(folder):
         _clear_away_halves(folder)
+        # Once: a study that has begun keeps what has been tried again since.
+        if start_from is not None and not (folder / SPEC_FILE).exists():
+            unpack_archive(start_from, folder)
         written = {**spec.model_dump(mode="json"), "command": command}
         save_study(folder, written, {trial.key: trial.cell for trial in planned.trials})
         ledger = Ledger(planned, folder, retry_failed=retry_failed, on_progress=on_progress)
@@ -171,7 +188,7 @@ def _clear_away_halves(folder: Path) -> None:
             half.unlink(missing_ok=True)
 
 
-def _refuse_other_study(spec: Spec, folder: Path) -> None:
+def _refuse_other_folder(spec: Spec, folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: a folder is expected for --out, this is a file; name another")
     if not (folder / SPEC_FILE).exists():
@@ -180,7 +197,11 @@ def _refuse_other_study(spec: Spec, folder: Path) -> None:
                 f"{folder}: a new or empty folder is expected for --out, or one of this study; name another"
             )
         return
-    before, now = _flat(load_study(folder).spec), _flat(spec.model_dump(mode="json"))
+    _refuse_other_study(spec, load_study(folder), "name another --out folder")
+
+
+def _refuse_other_study(spec: Spec, study: Study, cure: str) -> None:
+    before, now = _flat(study.spec), _flat(spec.model_dump(mode="json"))
     # Of both: a table that only one of them has, such as [tune], has its keys there only.
     keys = dict.fromkeys((*now, *before))
     changed = [key for key in keys if key not in _FREE and before.get(key) != now.get(key)]
@@ -188,8 +209,8 @@ def _refuse_other_study(spec: Spec, folder: Path) -> None:
     if changed:
         key = changed[0]
         raise InputError(
-            f"{folder} holds another study: its {key} is {before.get(key)!r}, now {now.get(key)!r} is asked for; name "
-            "another --out folder"
+            f"{study.folder} holds another study: its {key} is {before.get(key)!r}, now {now.get(key)!r} is asked for; "
+            f"{cure}"
         )
 
 

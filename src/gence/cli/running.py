@@ -36,6 +36,7 @@ class How:
     stop_after: float | None
     dry_run: bool
     tflops: float | None
+    start_from: Path | None = None
 
     def __post_init__(self) -> None:
         if self.ray is not None and self.workers is not None:
@@ -113,6 +114,7 @@ def run_and_report(spec: Spec, folder: Path, how: How, *, next_step: bool = Fals
                 device=how.device,
                 retry_failed=how.retry_failed,
                 stop_after=None if how.stop_after is None else 60 * how.stop_after,
+                start_from=how.start_from,
                 command=command,
                 on_progress=show,
             )

@@ -34,6 +34,15 @@ _StopAfter = Annotated[
     float | None,
     typer.Option("--stop-after", metavar="MINUTES", help="Start no trial after so long.", show_default=False),
 ]
+_StartFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="ARCHIVE",
+        help="Begin a new --out with the records that gence report --archive wrote, and run what they lack.",
+        show_default=False,
+    ),
+]
 _DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the grid and what it would take, after timing a little of it.")
 ]
@@ -145,11 +154,12 @@ def run(
     device: _Device = "cpu",
     retry_failed: _RetryFailed = False,
     stop_after: _StopAfter = None,
+    start_from: _StartFrom = None,
     dry_run: _DryRun = False,
     tflops: _TFlops = None,
 ) -> None:
     """Run the study of a TOML file, or go on with it."""
-    how = How(workers, ray, share, device, retry_failed, stop_after, dry_run, tflops)
+    how = How(workers, ray, share, device, retry_failed, stop_after, dry_run, tflops, start_from)
     study = read_spec(spec)
     if data_root is not None:
         study = study.model_copy(update={"data_root": data_root})

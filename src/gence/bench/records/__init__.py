@@ -1,6 +1,6 @@
 """What a study writes down, and all that a report may read: trial records, and the summary made of them."""
 
-from gence.bench.records.archive import check_archive, read_study, write_archive
+from gence.bench.records.archive import check_archive, read_archive, read_study, unpack_archive, write_archive
 from gence.bench.records.join import join_studies
 from gence.bench.records.store import (
     FAILURES,
@@ -104,6 +104,7 @@ __all__ = [
     "join_studies",
     "load_study",
     "parse_wanted",
+    "read_archive",
     "read_failure",
     "read_record",
     "read_study",
@@ -113,6 +114,7 @@ __all__ = [
     "trial_files",
     "tuning_files",
     "tuning_path",
+    "unpack_archive",
     "write_archive",
     "write_failure",
     "write_files",

@@ -19,12 +19,15 @@ from gence.bench.records.store import (
     SPEC_FILE,
     TUNING,
     Study,
+    as_json,
     failure_path,
     load_study,
     read_tuning,
     record_path,
     refuse_other_version,
     spec_and_grid,
+    tuning_path,
+    write_files,
 )
 from gence.bench.records.trial import Cell, FailureRecord, TrialRecord, TuningRecord
 
@@ -35,7 +38,7 @@ LARGEST = 2**30
 """Bytes of an archive once unpacked; a file that holds more is none of ours, whatever it unpacks to."""
 
 _FORMAT = "gence study"
-_GIVE = "give one that gence report --archive wrote, or the folder of a run"
+_GIVE = "give one that gence report --archive wrote"
 _CURE = "make it again from the run with gence report --archive"
 
 
@@ -121,12 +124,50 @@ def read_study(place: Path) -> Study:
     Raises:
         InputError: If it is neither, or one of another version, or a record in it cannot be read.
     """
-    if place.name.endswith(ENDING) and not place.exists():
-        raise InputError(f"{place}: no such archive; {_GIVE}")
-    return _load_archive(place) if place.is_file() else load_study(place)
+    archived = place.is_file() or (place.name.endswith(ENDING) and not place.exists())
+    return read_archive(place) if archived else load_study(place)
 
 
-def _load_archive(path: Path) -> Study:
+def read_archive(path: Path) -> Study:
+    """Read a study from an archive; raises as `read_study` does, for a folder too."""
+    spec, trials, found = _contents(path)
+    done, failed = found["trial"], found["failure"]
+    return Study(
+        path,
+        spec,
+        len(trials),
+        tuple(done[key] for key in trials if key in done),
+        tuple(failed[key] for key in trials if key in failed),
+    )
+
+
+def unpack_archive(path: Path, folder: Path) -> None:
+    """Write the records of an archive that `folder` does not have, as files of a run; a run can then go on there.
+
+    What an archive lacks stays missing: the logits. A record that is there is left as it is.
+
+    Raises:
+        InputError: If `path` is no archive, or a record in it cannot be read.
+    """
+    _, _, found = _contents(path)
+    for record in found["tuning"].values():
+        _add(folder, tuning_path(Path(), record.cell, record.key), record)
+    for record in found["failure"].values():
+        if not record_path(folder, record.cell, record.key).exists():
+            _add(folder, failure_path(Path(), record.cell, record.key), record)
+    for record in found["trial"].values():
+        _add(folder, record_path(Path(), record.cell, record.key), record)
+
+
+def _add(folder: Path, place: Path, record: TrialRecord | TuningRecord | FailureRecord) -> None:
+    if not (folder / place).exists():
+        write_files(folder, ((str(place), as_json(record)),))
+
+
+def _contents(path: Path) -> tuple[dict[str, Any], dict[str, Cell], dict[str, dict[str, Any]]]:
+    """The spec, the cells of the grid by their keys, and of each kind the records by theirs."""
+    if not path.is_file():
+        raise InputError(f"{path}: {'a folder, not an' if path.is_dir() else 'no such'} archive; {_GIVE}")
     lines = _lines(path)
     spec, trials, counts = _opened(path, next(lines, b""))
     found: dict[str, dict[str, Any]] = {"trial": {}, "tuning": {}, "failure": {}}
@@ -140,14 +181,7 @@ def _load_archive(path: Path) -> Study:
     there = {kind: len(records) for kind, records in found.items()}
     if there != counts:
         raise InputError(f"{path}: {_counted(counts)} are expected, {_counted(there)} are there; {_CURE}")
-    done, failed = found["trial"], found["failure"]
-    return Study(
-        path,
-        spec,
-        len(trials),
-        tuple(done[key] for key in trials if key in done),
-        tuple(failed[key] for key in trials if key in failed),
-    )
+    return spec, trials, found
 
 
 def _lines(path: Path) -> Iterator[bytes]:

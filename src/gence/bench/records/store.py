@@ -76,12 +76,12 @@ def trial_files(record: TrialRecord, arrays: Mapping[str, np.ndarray]) -> Files:
     buffer = io.BytesIO()
     contents: dict[str, Any] = dict(arrays)
     np.savez_compressed(buffer, **contents)
-    return ((str(path.parent / record.logits_file), buffer.getvalue()), (str(path), _json(record)))
+    return ((str(path.parent / record.logits_file), buffer.getvalue()), (str(path), as_json(record)))
 
 
 def tuning_files(record: TuningRecord) -> Files:
     """One trial of a tuning."""
-    return ((str(tuning_path(Path(), record.cell, record.key)), _json(record)),)
+    return ((str(tuning_path(Path(), record.cell, record.key)), as_json(record)),)
 
 
 def write_files(folder: Path, files: Files) -> None:
@@ -98,10 +98,11 @@ def write_record(folder: Path, record: TrialRecord, arrays: Mapping[str, np.ndar
 
 def write_failure(folder: Path, record: FailureRecord) -> None:
     """Write down that a trial came to nothing."""
-    write_atomically(failure_path(folder, record.cell, record.key), _json(record))
+    write_atomically(failure_path(folder, record.cell, record.key), as_json(record))
 
 
-def _json(record: TrialRecord | TuningRecord | FailureRecord) -> bytes:
+def as_json(record: TrialRecord | TuningRecord | FailureRecord) -> bytes:
+    """The content of a record's file."""
     return (record.model_dump_json(indent=1) + "\n").encode()
 
 
