@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,11 +20,12 @@ def evidence() -> Any:
         import measures
         import promises
         import recipe
+        import same_recipe
         import tables
         import write
 
         modules: dict[str, ModuleType] = {
-            module.__name__: module for module in (measures, promises, recipe, tables, write)
+            module.__name__: module for module in (measures, promises, recipe, same_recipe, tables, write)
         }
         yield SimpleNamespace(**modules)
 
@@ -84,11 +86,29 @@ def test_a_promise_is_held_where_the_interval_leaves_zero_out_on_its_side(
     assert 0.0 < row.detectable < 0.005
 
 
+def test_what_moves_from_setting_to_setting_is_held_no_further_than_here(evidence: Any) -> None:
+    here = settings(evidence)
+    cells = {(one, "ce"): records(start=n) for n, one in enumerate(here)}
+    gains = (0.10, -0.02, 0.01, 0.06, -0.05)
+    cells |= {(one, "gence"): records(start=9, accuracy=0.5 + gain) for one, gain in zip(here, gains, strict=True)}
+    row = evidence.promises.judge(cells, evidence.promises.PROMISES[0])
+    assert (row.verdict, row.wins, row.losses) == ("held here", 3, 2)
+    assert row.effect.low > 0.0 > row.beyond_these.low
+    assert row.beyond_these.mean == pytest.approx(row.effect.mean)
+    # Student's t of the five gains: 2.776 sd / sqrt(5).
+    assert row.beyond_these.high - row.beyond_these.mean == pytest.approx(
+        2.776 * statistics.stdev(gains) / 5**0.5, 0.05
+    )
+    one_setting = {key: found for key, found in cells.items() if key[0] == here[0]}
+    assert evidence.promises.judge(one_setting, evidence.promises.PROMISES[0]).verdict == "held here"
+
+
 def test_parity_is_held_within_its_margin_and_not_beyond(evidence: Any) -> None:
     promise = next(one for one in evidence.promises.PROMISES if one.margin is not None)
-    here = place(evidence)
+    here = [place(evidence), place(evidence, labels="50")]
     for worse, verdict in ((0.005, "held"), (0.02, "not held")):
-        cells = {(here, "focal"): records(), (here, "gence"): records(start=1, ece=0.1 + worse)}
+        cells = {(one, "focal"): records(noise=0.0001) for one in here}
+        cells |= {(one, "gence"): records(noise=0.0001, start=n, ece=0.1 + worse) for n, one in enumerate(here, 1)}
         assert evidence.promises.judge(cells, promise).verdict == verdict
 
 
@@ -163,3 +183,38 @@ def test_on_balanced_rows_a_twin_stands_for_a_loss(evidence: Any) -> None:
     cells = {(few, "gence"): records(), (tail, "gence"): records()}
     assert evidence.measures.at(cells, few, "gence_prior") is cells[few, "gence"]
     assert evidence.measures.at(cells, tail, "gence_prior") == {}
+
+
+def tuned(*tried: tuple[float, float | None]) -> dict[int, Any]:
+    """Two seeds of one tuning, whose trials have this learning rate and accuracy, and an NLL ten times that."""
+    trials = [
+        SimpleNamespace(
+            learning_rate=rate,
+            weight_decay=0.1,
+            epochs=3,
+            accuracy=value,
+            nll=None if value is None else 10 * value,
+            balanced_nll=None if value is None else 100 * value,
+        )
+        for rate, value in tried
+    ]
+    return {seed: SimpleNamespace(tuning=SimpleNamespace(tried=trials)) for seed in range(2)}
+
+
+def test_a_loss_and_cross_entropy_are_compared_at_the_recipes_that_both_were_tried_at(evidence: Any) -> None:
+    few, other, tail = settings(evidence)[0], settings(evidence)[1], settings(evidence)[4]
+    cells = {
+        (few, "ce"): tuned((0.1, 0.5), (0.2, 0.6), (0.3, 0.9), (0.4, None)),
+        (few, "gence"): tuned((0.2, 0.7), (0.1, 0.7), (0.5, 0.1), (0.4, 0.2)),
+        (other, "ce"): tuned((0.1, 0.5)),
+        (other, "gence"): tuned((0.1, 0.55)),
+        (tail, "ce"): tuned((0.1, 0.5)),
+        (tail, "gence"): tuned((0.1, 0.4)),
+    }
+    found = evidence.same_recipe.against_ce(cells, "gence", "accuracy")
+    assert (found.settings, found.trials) == (2, 3), "a tail's accuracy, a failure and two lonely recipes do not count"
+    assert found.over.mean == pytest.approx((0.15 + 0.05) / 2)
+    nll = evidence.same_recipe.against_ce(cells, "gence", "nll")
+    assert (nll.settings, nll.trials) == (3, 4)
+    assert nll.over.mean == pytest.approx((1.5 + 0.5 - 10.0) / 3), "balanced under a tail"
+    assert evidence.same_recipe.against_ce(cells, "focal", "nll").over is None

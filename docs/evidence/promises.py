@@ -12,7 +12,7 @@ from measures import Cells, Of, Place, at, auroc, beyond, interval, metric, pair
 from gence.bench.records import Estimate
 from gence.bench.stats.power import detectable_effect
 
-Verdict = Literal["held", "not held", "not measured"]
+Verdict = Literal["held", "held here", "not held", "not measured"]
 POINT = 0.01
 
 
@@ -47,12 +47,15 @@ class Promise:
 class Row:
     """What became of a promise; `wins` and `losses` are settings whose own interval excludes 0, of `settings`.
 
-    `planned` is how many settings it is to be measured at: with fewer the verdict is one so far.
+    `planned` is how many settings it is to be measured at: with fewer the verdict is one so far. The interval of
+    `effect` comes from the spread over seeds inside the settings, that of `beyond_these` from the spread over settings,
+    each of which has a tuning of its own: it holds the luck of the tunings too.
     """
 
     promise: Promise
     verdict: Verdict
     effect: Estimate | None
+    beyond_these: Estimate | None
     settings: int
     planned: int
     wins: int
@@ -138,12 +141,14 @@ def judge(cells: Cells, promise: Promise) -> Row:
         groups.append(paired(first, second, promise.first[1], promise.second[1]))
         studies.append(place.study)
     effect = pooled(groups)
+    over = interval(statistics.fmean(group) for group in groups)
     alone = [one for group in groups if (one := interval(group)) is not None]
     better, worse = (sum(beyond(one, way * promise.sign) for one in alone) for way in (1, -1))
     return Row(
         promise,
-        _verdict(promise, effect),
+        _verdict(promise, effect, over),
         effect,
+        over,
         len(alone),
         _planned(promise),
         better,
@@ -167,13 +172,20 @@ def _measured(records: dict, promise: Promise) -> bool:
         return False
 
 
-def _verdict(promise: Promise, effect: Estimate | None) -> Verdict:
-    if effect is None or effect.low is None or effect.high is None:
+def _verdict(promise: Promise, effect: Estimate | None, over: Estimate | None) -> Verdict:
+    if effect is None or effect.low is None:
         return "not measured"
+    if not _is_shown(promise, effect):
+        return "not held"
+    return "held" if over is not None and _is_shown(promise, over) else "held here"
+
+
+def _is_shown(promise: Promise, one: Estimate) -> bool:
+    """Whether an interval lies where the promise says: beyond 0, or within the margin where parity is promised."""
     if promise.margin is None:
-        return "held" if beyond(effect, promise.sign) else "not held"
-    worst = effect.low if promise.sign > 0 else -effect.high
-    return "held" if worst > -promise.margin else "not held"
+        return beyond(one, promise.sign)
+    worst = one.low if promise.sign > 0 else -(one.high or 0.0)
+    return (worst or 0.0) > -promise.margin
 
 
 def _detectable(groups: list[list[float]]) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from measures import CHOSEN_ON, HERE, Cells, Place, at, interval, metric, paired, places, planned
+from measures import CHOSEN_ON, HERE, Cells, Place, at, beyond, interval, metric, paired, places, planned
 from promises import PROMISES, Row, judge
-from recipe import Check, Choice, check, choose
+from recipe import CANDIDATES, Check, Choice, check, choose
+from same_recipe import against_ce
 
 from gence.bench.records import Estimate, TrialRecord
 from gence.bench.stats.intervals import estimate
@@ -24,11 +25,22 @@ def number(value: float, decimals: int, *, sign: bool = False) -> str:
 
 def change(one: Estimate | None, factor: float, decimals: int) -> str:
     """A difference with its interval, bold where that excludes 0."""
-    if one is None or one.low is None or one.high is None:
+    if one is None:
         return ""
-    low, high = (number(end * factor, decimals, sign=True) for end in (one.low, one.high))
-    text = f"{number(one.mean * factor, decimals, sign=True)} ({low} to {high})"
-    return text if one.low <= 0.0 <= one.high else f"**{text}**"
+    return _bold(f"{number(one.mean * factor, decimals, sign=True)} ({_ends(one, factor, decimals)})", one)
+
+
+def ends(one: Estimate | None, factor: float, decimals: int) -> str:
+    """The interval alone."""
+    return "" if one is None else _bold(_ends(one, factor, decimals), one)
+
+
+def _ends(one: Estimate, factor: float, decimals: int) -> str:
+    return " to ".join(number((end or 0.0) * factor, decimals, sign=True) for end in (one.low, one.high))
+
+
+def _bold(text: str, one: Estimate) -> str:
+    return f"**{text}**" if beyond(one, 1) or beyond(one, -1) else text
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -44,6 +56,7 @@ def promises(cells: Cells) -> str:
         "measured",
         "verdict",
         "effect (95 %)",
+        "over settings (95 %)",
         "better, no difference, worse",
         "n",
         "detectable",
@@ -56,13 +69,14 @@ def _promise(row: Row) -> list[str]:
     promise, (factor, unit) = row.promise, row.promise.unit
     decimals = 3 if unit == "nats" else 1
     if row.effect is None or row.detectable is None:
-        return [promise.text, promise.measure, "not measured", "", "", "", "", ""]
+        return [promise.text, promise.measure, "not measured", *[""] * 6]
     ties = row.settings - row.wins - row.losses
     return [
         promise.text,
         promise.measure,
         f"**{row.verdict}**" + (" so far" if row.settings < row.planned else ""),
         f"{change(row.effect, factor, decimals)} {unit}",
+        ends(row.beyond_these, factor, decimals),
         f"{row.wins}, {ties}, {row.losses}",
         f"{row.effect.seeds} in {row.settings} of {row.planned} settings",
         f"{number(row.detectable * factor, decimals)} {unit}",
@@ -143,6 +157,22 @@ def _mean(records: dict[int, TrialRecord], name: str, calibrator: str = "none") 
 
 def _to_ce(records: dict[int, TrialRecord], plain: dict[int, TrialRecord], name: str) -> str:
     return change(interval(paired(records, plain, metric(name))), *COLUMNS[name])
+
+
+def same_recipe(cells: Cells) -> str:
+    """Every loss against cross-entropy in the trials of the tunings, which have the same recipes for all losses."""
+    heads = (
+        "loss",
+        "accuracy where classes are balanced, points",
+        "NLL (balanced NLL on tails)",
+        "trials and settings",
+    )
+    rows = []
+    for loss in CANDIDATES[1:]:
+        accuracy, nll = (against_ce(cells, loss, name) for name in ("accuracy", "nll"))
+        changes = (change(accuracy.over, *COLUMNS["accuracy"]), change(nll.over, *COLUMNS["nll"]))
+        rows.append([f"`{loss}`", *changes, f"{nll.trials} in {nll.settings}"])
+    return table(heads, rows)
 
 
 CALIBRATOR = {"temperature": "one temperature", "ats": "ATS", "temperature_balanced": "balanced temperature"}
