@@ -42,6 +42,7 @@ KNOBS = {
     "class_balanced": {"beta": 0.9999},
     "balanced_softmax": {},
     "logit_adjusted": {"tau": 1.0},
+    "logit_adjusted_smoothing": {"tau": 1.0, "smoothing": 0.05},
     "ldam": {"max_margin": 0.5, "scale": 30.0, "deferral": 0.8, "beta": 0.9999},
     "gence": {"strength": 1.0},
     "gence_moving": {"strength": 1.0, "rate": 0.02},
@@ -55,7 +56,8 @@ KNOBS = {
 SPREADS_WEIGHTS = {"label_smoothing", "gence_smoothing"}
 # A distance to a logit of minus infinity, or a share of the target there, is infinite.
 INFINITE_WITH_A_CLASS_RULED_OUT = {
-    "label_smoothing", "gence_smoothing", "gence_balanced", "mbls", "acls", "cals", "gence_margin", "cpc",
+    "label_smoothing", "logit_adjusted_smoothing", "gence_smoothing", "gence_balanced", "mbls", "acls", "cals",
+    "gence_margin", "cpc",
 }  # fmt: skip
 # So that the logits of the tests are beyond it.
 SMALL_MARGIN = {"mbls", "acls", "cals", "gence_margin"}

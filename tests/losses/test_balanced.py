@@ -15,6 +15,7 @@ from gence.losses import (
     gence_prior,
     label_smoothing,
     logit_adjusted,
+    logit_adjusted_smoothing,
 )
 
 COUNTS = torch.tensor([50.0, 20.0, 6.0, 4.0])
@@ -88,6 +89,15 @@ def test_without_strength_and_smoothing_it_is_logit_adjustment() -> None:
     logits, target = batch(1)
     mine = both(loss_of(strength=0.0, smoothing=0.0, tau=0.6, weight=WEIGHT), logits, target)
     assert_close(mine, both(logit_adjusted, logits, target, WEIGHT, class_counts=COUNTS, tau=0.6))
+
+
+def test_without_strength_it_is_smoothed_logit_adjustment_to_the_bit() -> None:
+    logits, target = batch(1)
+    mine = both(loss_of(strength=0.0, smoothing=0.1, tau=0.6, weight=WEIGHT), logits, target)
+    knobs = {"class_counts": COUNTS.double(), "tau": 0.6, "smoothing": 0.1}
+    other = both(logit_adjusted_smoothing, logits, target, WEIGHT, **knobs)
+    assert torch.equal(mine[0], other[0])
+    assert torch.equal(mine[1], other[1])
 
 
 def test_without_strength_on_equal_counts_it_is_label_smoothing() -> None:

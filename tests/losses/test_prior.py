@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
+from gence.losses import label_smoothing
 from gence.losses.criterion import Criterion
-from gence.losses.prior import balanced_softmax, class_balanced, effective_number_weights, logit_adjusted
+from gence.losses.prior import (
+    balanced_softmax,
+    class_balanced,
+    effective_number_weights,
+    logit_adjusted,
+    logit_adjusted_smoothing,
+)
 
 COUNTS = torch.tensor([500.0, 60.0, 7.0, 1.0], dtype=torch.float64)
 WEIGHT = torch.tensor([1.0, 2.0, 0.5, 3.0], dtype=torch.float64)
@@ -102,6 +109,38 @@ def test_the_adjusted_losses_equal_the_naive_loop_with_weights_and_ignored_rows(
     assert loss.item() == pytest.approx(total / weights, rel=1e-12)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_smoothed_logit_adjustment_equals_the_naive_loop_with_weights_and_ignored_rows(reduction: Any) -> None:
+    logits, target = batch()
+    tau, smoothing, prior = 0.7, 0.2, [n / 568.0 for n in COUNTS.tolist()]
+    total = weights = 0.0
+    for row, label in zip(logits.tolist(), target.tolist(), strict=True):
+        if label != 2:
+            adjusted = [z + tau * math.log(p) for z, p in zip(row, prior, strict=True)]
+            term = -(1 - smoothing) * naive_log_prob(adjusted, label)
+            term -= smoothing * sum(p * naive_log_prob(adjusted, k) for k, p in enumerate(prior))
+            total += WEIGHT[label].item() * term
+            weights += WEIGHT[label].item()
+    knobs: Any = {"class_counts": COUNTS, "tau": tau, "smoothing": smoothing}
+    value = logit_adjusted_smoothing(logits, target, WEIGHT, 2, reduction, **knobs)
+    assert value.item() == pytest.approx(total / weights if reduction == "mean" else total, rel=1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_smoothed_logit_adjustment_is_the_cross_entropy_of_soft_labels_and_two_known_losses(reduction: Any) -> None:
+    logits, target = batch()
+    prior = COUNTS / COUNTS.sum()
+    soft = 0.9 * F.one_hot(target, 4).double() + 0.1 * prior
+    outside = F.cross_entropy(logits + prior.log(), soft, reduction=reduction)
+    mine = logit_adjusted_smoothing(logits, target, reduction=reduction, class_counts=COUNTS, smoothing=0.1)
+    assert_close(mine, outside, rtol=1e-12, atol=1e-12)
+    common: Any = {"weight": WEIGHT, "ignore_index": 1, "reduction": reduction, "class_counts": COUNTS}
+    hard = logit_adjusted_smoothing(logits, target, **common, smoothing=0.0)
+    assert_close(hard, logit_adjusted(logits, target, **common), rtol=1e-12, atol=1e-12)
+    even = logit_adjusted_smoothing(logits, target, reduction=reduction, class_counts=[3, 3, 3, 3], smoothing=0.3)
+    assert_close(even, label_smoothing(logits, target, reduction=reduction, smoothing=0.3), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 def test_each_collapses_to_cross_entropy(reduction) -> None:
     logits, target = batch()
@@ -154,6 +193,8 @@ def test_the_minimisers_are_the_posteriors_the_docstrings_name() -> None:
     minimiser_at(class_balanced, class_counts=100 * share, optimum=posterior * weights, posterior=posterior)
     for loss in (balanced_softmax, logit_adjusted):
         minimiser_at(loss, class_counts=100 * share, optimum=posterior / share, posterior=posterior)
+    smoothed = 0.95 * posterior + 0.05 * share
+    minimiser_at(logit_adjusted_smoothing, class_counts=100 * share, optimum=smoothed / share, posterior=posterior)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -34,6 +34,7 @@ DEFAULT_RANGES: dict[str, Ranges] = {
     "label_relaxation": {"alpha": (0.02, 0.3)},  # Lienen and Hüllermeier 2021: 0.1
     "class_balanced": {"beta": (0.9, 0.9999)},  # Cui et al. 2019: 0.9, 0.99, 0.999, 0.9999
     "logit_adjusted": {"tau": _TAU},
+    "logit_adjusted_smoothing": {"smoothing": _SMOOTHING},
     "ldam": {"max_margin": (0.1, 1.0)},  # Cao et al. 2019: 0.5
     "gence": {"strength": (0.2, 1.0)},  # at 0 it is cross-entropy; above 1 it has no minimum
     "gence_moving": {"rate": (0.002, 0.5)},

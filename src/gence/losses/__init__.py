@@ -19,7 +19,13 @@ from gence.losses.marginal import dca, mdca, mmce
 from gence.losses.moving import MovingClassMass
 from gence.losses.pairwise import cpc
 from gence.losses.poly import poly1
-from gence.losses.prior import balanced_softmax, class_balanced, effective_number_weights, logit_adjusted
+from gence.losses.prior import (
+    balanced_softmax,
+    class_balanced,
+    effective_number_weights,
+    logit_adjusted,
+    logit_adjusted_smoothing,
+)
 from gence.losses.ranking import CRLLoss, correctness_ranking
 from gence.losses.smoothing import confidence_penalty, label_relaxation, label_smoothing
 
@@ -61,6 +67,7 @@ __all__ = [
     "linear_class_mass",
     "linear_generative_cross_entropy",
     "logit_adjusted",
+    "logit_adjusted_smoothing",
     "mbls",
     "mdca",
     "mmce",

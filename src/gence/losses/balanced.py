@@ -11,7 +11,7 @@ from gence.losses._checks import caution_of_ranks_apart, check_label_smoothing, 
 from gence.losses.class_mass import sums_of
 from gence.losses.cross_entropy import Reduction
 from gence.losses.moving import MovingClassMass
-from gence.losses.prior import as_class_counts, log_prior
+from gence.losses.prior import as_class_counts, class_shares, log_prior, smoothed_terms
 from gence.losses.rows import Rows, rows_of
 
 
@@ -38,7 +38,7 @@ class BalancedGenCELoss(nn.Module):
         class_counts: `(C)`, training rows of each class, all above 0; their scale does not matter.
         tau: How much of log pi is added, at least 0.
         smoothing: The share s of the target that is spread as pi is, in [0, 1].
-        strength: How much of log u is taken off; 0 is `logit_adjusted`, smoothed towards pi.
+        strength: How much of log u is taken off; 0 is `logit_adjusted_smoothing`.
         rate: Of the `MovingClassMass`.
 
     Called with logits `(C)`, `(N, C)` or `(N, C, d1, ..., dK)` and class numbers of that shape without the class axis.
@@ -93,18 +93,14 @@ class BalancedGenCELoss(nn.Module):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         rows = rows_of(input, target, self.weight, self.ignore_index, self.reduction, "gence_balanced")
         log_q = (rows.logits + log_prior(rows.logits, self.class_counts, self.tau)).log_softmax(1)
-        prior = (self.class_counts / self.class_counts.sum()).to(log_q)
+        prior = class_shares(log_q, self.class_counts)
         if self.strength == 0.0:
-            return rows.reduce(self._terms(rows, log_q, prior))
+            return rows.reduce(smoothed_terms(rows, log_q, prior, self.smoothing))
         caution_of_ranks_apart("gence_balanced has no exact form for ranks yet")
         labels = rows.labels.masked_fill(~rows.valid, -100)
         log_mass = self.class_mass(sums_of(log_q.detach(), labels, None, -100, 0.0)).log_mass.to(log_q)
-        terms = self._terms(rows, log_q - self.strength * log_mass, prior)
+        terms = smoothed_terms(rows, log_q - self.strength * log_mass, prior, self.smoothing)
         return rows.reduce(terms) + self._through_the_mass(rows, log_q, log_mass, prior)
-
-    def _terms(self, rows: Rows, scores: Tensor, prior: Tensor) -> Tensor:
-        hard = -rows.of_label(scores)
-        return hard if self.smoothing == 0.0 else (1.0 - self.smoothing) * hard - self.smoothing * (scores @ prior)
 
     def _through_the_mass(self, rows: Rows, log_q: Tensor, log_mass: Tensor, prior: Tensor) -> Tensor:
         """0, whose gradient is what the terms owe to the mass: of each row the same, whatever its label and weight."""

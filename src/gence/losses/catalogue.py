@@ -29,7 +29,13 @@ from gence.losses.marginal import dca, mdca, mmce
 from gence.losses.moving import MovingClassMass
 from gence.losses.pairwise import cpc
 from gence.losses.poly import poly1
-from gence.losses.prior import as_class_counts, balanced_softmax, class_balanced, logit_adjusted
+from gence.losses.prior import (
+    as_class_counts,
+    balanced_softmax,
+    class_balanced,
+    logit_adjusted,
+    logit_adjusted_smoothing,
+)
 from gence.losses.ranking import CRLLoss
 from gence.losses.smoothing import confidence_penalty, label_relaxation, label_smoothing
 
@@ -203,6 +209,14 @@ CATALOGUE: dict[str, Entry] = {
         "CE of z + τ·log π",
         "balanced",
         logit_adjusted,
+        needs=_COUNTS,
+    ),
+    "logit_adjusted_smoothing": Entry(
+        "smoothed logit adjustment",
+        "ours",
+        "CE of z + τ·log π with (1−s)·1{k=y} + s·π_k",
+        "no",
+        logit_adjusted_smoothing,
         needs=_COUNTS,
     ),
     "ldam": Entry(

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gence.losses._checks import value_of
+from gence.losses._checks import check_label_smoothing, value_of
 from gence.losses.cross_entropy import Reduction
 from gence.losses.rows import Rows, rows_of
 
@@ -174,12 +174,77 @@ def logit_adjusted(
     return adjusted_cross_entropy(rows, rows.logits + log_prior(rows.logits, class_counts, tau))
 
 
+def logit_adjusted_smoothing(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    *,
+    class_counts: Tensor | Sequence[float],
+    tau: float = 1.0,
+    smoothing: float = 0.05,
+) -> Tensor:
+    r"""Logit adjustment with labels smoothed towards the training prior pi; predict with softmax(z).
+
+    With :math:`q = \mathrm{softmax}(z + \tau \log \pi)` a row's term is
+
+    .. math:: -\sum_k \left( (1 - s)\, 1\{k = y\} + s\, \pi_k \right) \log q_k.
+
+    The minimiser as q is the posterior of the training data, smoothed like the labels; so at tau 1 softmax(z) is close
+    to the posterior under a balanced prior, with confidences held back by s. Smoothing is towards pi and not even,
+    because an even share would teach every row some of each rare class, which softmax(z) then divides by a small pi.
+    With equally many rows a class it is label smoothing.
+
+    Args:
+        input: Logits, `(C)`, `(N, C)` or `(N, C, d1, ..., dK)`.
+        target: Class numbers, int64, the shape of `input` without its class axis.
+        weight: `(C)` class weights. A term counts as much as the weight of its row's label.
+        ignore_index: Rows with this class number do not count.
+        reduction: `"none"`, `"mean"` or `"sum"`, each as in `F.cross_entropy`.
+        class_counts: `(C)`, as in `class_balanced`; their scale does not matter.
+        tau: How much of log pi is added, at least 0.
+        smoothing: The share s of the target that is spread as pi is, in [0, 1]; 0 is `logit_adjusted`.
+
+    Returns:
+        A scalar, or the shape of `target` for `"none"`, in the dtype that `F.cross_entropy` would give.
+
+    Raises:
+        ValueError: If shapes, dtypes or settings do not fit together.
+
+    Example:
+        >>> logits, target = torch.zeros(1, 2), torch.tensor([1])
+        >>> loss = logit_adjusted_smoothing(logits, target, class_counts=[3, 1], smoothing=0.2)
+        >>> round(loss.item(), 4)  # -(0.15 log(3/4) + 0.85 log(1/4))
+        1.2215
+
+    Reference:
+        Ours. The prior in the logits is Menon et al. 2021, arXiv 2007.07314, equation 10; label smoothing is Szegedy et
+        al. 2016, arXiv 1512.00567.
+    """
+    check_label_smoothing(smoothing)
+    rows = rows_of(input, target, weight, ignore_index, reduction, "logit_adjusted_smoothing")
+    log_q = (rows.logits + log_prior(rows.logits, class_counts, tau)).log_softmax(1)
+    return rows.reduce(smoothed_terms(rows, log_q, class_shares(log_q, class_counts), smoothing))
+
+
+def smoothed_terms(rows: Rows, scores: Tensor, prior: Tensor, smoothing: float) -> Tensor:
+    """What each row gives, minus its `scores` `(N, C)` weighed by its label smoothed towards the prior `(C)`."""
+    hard = -rows.of_label(scores)
+    return hard if smoothing == 0.0 else (1.0 - smoothing) * hard - smoothing * (scores @ prior)
+
+
+def class_shares(logits: Tensor, class_counts: Tensor | Sequence[float]) -> Tensor:
+    """`(C)`, the shares of the classes in the training data, in the dtype of `logits` `(..., C)`."""
+    counts = counts_for(logits, class_counts)
+    return counts / counts.sum()
+
+
 def log_prior(logits: Tensor, class_counts: Tensor | Sequence[float], tau: float) -> Tensor:
     """`(C)`, tau * log pi for `logits` `(..., C)`."""
     if not 0.0 <= tau < math.inf:
         raise ValueError(f"tau must be a finite number of at least 0, 1 for the prior itself; got {tau}")
-    counts = counts_for(logits, class_counts)
-    return tau * (counts / counts.sum()).log()
+    return tau * class_shares(logits, class_counts).log()
 
 
 def counts_for(logits: Tensor, class_counts: Tensor | Sequence[float]) -> Tensor:

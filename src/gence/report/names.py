@@ -30,6 +30,7 @@ _LOSSES = {
     "class_balanced": "class-balanced",
     "balanced_softmax": "balanced softmax",
     "logit_adjusted": "logit adjustment",
+    "logit_adjusted_smoothing": "smoothed logit adjustment",
     "ldam": "LDAM, re-weighted late (DRW)",
     "gence": "GenCE",
     "gence_moving": "moving GenCE",
