@@ -5,6 +5,7 @@ The studies lie beside this file, as `gence report RUN --archive` wrote them.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,11 @@ def paired(
     """`of` of the first minus `other` (or the same) of the second, over the seeds that both have."""
     other = of if other is None else other
     return [of(first[seed]) - other(second[seed]) for seed in sorted(first.keys() & second.keys())]
+
+
+def mean_of(records: dict[int, TrialRecord], of: Of) -> float:
+    """The mean over seeds."""
+    return statistics.fmean(of(record) for record in records.values())
 
 
 def interval(values: Iterable[float]) -> Estimate | None:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
-from measures import CHOSEN_ON, HERE, Cells, Place, at, beyond, interval, metric, paired, places, planned
+from ablation import WITHOUT, added
+from measures import (
+    CHOSEN_ON,
+    DATA,
+    HERE,
+    Cells,
+    Place,
+    at,
+    beyond,
+    interval,
+    mean_of,
+    metric,
+    paired,
+    places,
+    planned,
+    pooled,
+)
 from promises import PROMISES, Row, judge
-from recipe import CANDIDATES, Check, Choice, check, choose
+from recipe import CANDIDATES, MARGIN, Check, Choice, check, choose
 from same_recipe import against_ce
 
 from gence.bench.records import Estimate, TrialRecord
-from gence.bench.stats.intervals import estimate
-from gence.report.names import loss_label
+from gence.report.names import listed, loss_label
 
 MINUS = "\N{MINUS SIGN}"
 COLUMNS = {"accuracy": (100.0, 1), "balanced_accuracy": (100.0, 1), "ece": (100.0, 1), "nll": (1.0, 3)}
@@ -87,23 +103,43 @@ def _promise(row: Row) -> list[str]:
 SHORT = {
     "gence": "GenCE",
     "gence_balanced": "balanced GenCE",
-    "gence_balanced:strength=0.0": "the same without GenCE's term",
+    "gence_balanced:strength=0.0": "smoothed logit adjustment: the same without GenCE's term",
 }
 
 
 def short(cells: Cells) -> str:
-    """Every setting in a line: tuned cross-entropy, and what three losses change of it, without calibrator."""
+    """Settings of a kind in a line: tuned cross-entropy, and what three losses change of it, without calibrator."""
     heads = ["", "cross-entropy: accuracy, ECE %", *(f"{words}: change of both, points" for words in SHORT.values())]
-    rows = []
+    kinds: dict[tuple[str, bool, str], list[Place]] = {}
     for place in places(cells):
-        plain = at(cells, place, "ce")
-        accuracy, ece = (_mean(plain, name) for name in ("balanced_accuracy", "ece"))
-        changes = []
-        for loss in SHORT:
-            mine = at(cells, place, loss)
-            changes.append("; ".join(_to_ce(mine, plain, name) for name in ("balanced_accuracy", "ece")))
-        rows.append([place.name, f"{accuracy}, {ece}", *changes])
-    return f"Complete so far: {len(rows)} of {len(planned())} settings.\n\n{table(heads, rows)}"
+        kinds.setdefault((place.data, place.tail, place.model), []).append(place)
+    rows = []
+    for mine in kinds.values():
+        means = [[mean_of(at(cells, place, "ce"), metric(name)) for place in mine] for name in _SHOWN]
+        plain = [statistics.fmean(one) for one in means]
+        changes = [", ".join(_pooled_to_ce(cells, mine, loss, name) for name in _SHOWN) for loss in SHORT]
+        rows.append([_kind(mine), ", ".join(number(100 * value, 1) for value in plain), *changes])
+    return f"Complete so far: {len(places(cells))} of {len(planned())} settings.\n\n{table(heads, rows)}"
+
+
+_SHOWN = ("balanced_accuracy", "ece")
+
+
+def _kind(mine: Sequence[Place]) -> str:
+    """Settings of one data set and network in words."""
+    first = mine[0]
+    if first.tail:
+        words = f"long tails of {listed([one.regime.split(':')[1] for one in mine])}"
+    elif first.data == "mnist_pairs":
+        words = f"batches of {listed([one.batch_size for one in mine])}"
+    else:
+        words = f"{listed([one.labels for one in mine])} labels a class"
+    return ", ".join([DATA[first.data], words, *([] if first.model == "small_resnet" else [first.model])])
+
+
+def _pooled_to_ce(cells: Cells, mine: Sequence[Place], loss: str, name: str) -> str:
+    groups = [paired(at(cells, place, loss), at(cells, place, "ce"), metric(name)) for place in mine]
+    return change(pooled(groups), *COLUMNS[name]) if all(groups) else ""
 
 
 def losses_at(cells: Cells, place: Place) -> list[str]:
@@ -151,8 +187,7 @@ def setting(cells: Cells, place: Place) -> str:
 
 def _mean(records: dict[int, TrialRecord], name: str, calibrator: str = "none") -> str:
     factor, decimals = COLUMNS[name]
-    of = metric(name, calibrator)
-    return number(estimate([of(record) for record in records.values()]).mean * factor, decimals)
+    return number(mean_of(records, metric(name, calibrator)) * factor, decimals)
 
 
 def _to_ce(records: dict[int, TrialRecord], plain: dict[int, TrialRecord], name: str) -> str:
@@ -191,11 +226,19 @@ def recipe(cells: Cells) -> str:
             "**Not chosen yet**: the rule needs all five settings of CIFAR-10, and not all of them have been run. "
             "Nothing on this page is a recommendation until then."
         )
-    return "\n\n".join([_chosen(choice), _candidates(choice), tested(cells, choice)])
+    second = choose(cells, MARGIN)
+    assert second is not None
+    first_words = f"By the rule the recipe is {_chosen(choice)}"
+    if (second.loss, second.calibrator) == (choice.loss, choice.calibrator):
+        words = f"{first_words}\n\nThe second rule chooses the same."
+        return "\n\n".join([words, _candidates(choice, second), tested(cells, choice)])
+    words = f"{first_words}\n\nBy the second rule it is {_chosen(second)}"
+    tests = [f"#### {title}\n{tested(cells, one)}" for title, one in (("The first", choice), ("The second", second))]
+    return "\n\n".join([words, _candidates(choice, second), *tests])
 
 
 def _chosen(choice: Choice) -> str:
-    text = f"By the rule the recipe is **{loss_label(choice.loss)}** (`{choice.loss}`) with `{choice.calibrator}`."
+    text = f"**{loss_label(choice.loss)}** (`{choice.loss}`) with `{choice.calibrator}`."
     if choice.apart is not None:
         text += (
             f" The lowest NLL has `{choice.lowest}`, but its difference to this one, "
@@ -204,31 +247,52 @@ def _chosen(choice: Choice) -> str:
     return text
 
 
-def _candidates(choice: Choice) -> str:
+def _candidates(first: Choice, second: Choice) -> str:
+    margins = {one.loss: one.worse_at for one in second.candidates}
     rows = [
-        [f"`{one.loss}`", number(one.nll, 4), ", ".join(place.name for place in one.worse_at) or "nowhere"]
-        for one in sorted(choice.candidates, key=lambda one: one.nll)
+        [f"`{one.loss}`", number(one.nll, 4), _names(one.worse_at), _names(margins[one.loss])]
+        for one in sorted(first.candidates, key=lambda one: one.nll)
     ]
-    return table(("loss", "mean NLL over the five settings", "less accurate than cross-entropy at"), rows)
+    heads = (
+        "loss",
+        "mean NLL over the five settings",
+        "less accurate than cross-entropy at",
+        "not shown to be within a point of it at",
+    )
+    return table(heads, rows)
+
+
+def _names(places: Sequence[Place]) -> str:
+    return "; ".join(place.name for place in places) or "nowhere"
 
 
 def tested(cells: Cells, choice: Choice) -> str:
-    """The test at every setting, those that were chosen on among them and marked."""
-    rows = []
+    """The test at every setting, a table for balanced classes and one for tails; those chosen on are marked."""
+    by_kind: dict[tuple[str, ...], list[list[str]]] = {}
     for place in places(cells):
-        rows += [_checked(one, place.data == CHOSEN_ON) for one in check(cells, place, choice.loss, choice.calibrator)]
-    return table(("setting", "chosen on it", "recipe minus tuned cross-entropy", "difference (95 %)", "passed"), rows)
+        lines = check(cells, place, choice.loss, choice.calibrator)
+        if lines:
+            words = tuple(line.what for line in lines)
+            passed = "**yes**" if all(line.passed for line in lines) else "no"
+            mark = " (chosen on it)" if place.data == CHOSEN_ON else ""
+            by_kind.setdefault(words, []).append([place.name + mark, *map(_checked, lines), passed])
+    return "\n\n".join(table(("setting", *words, "passed"), rows) for words, rows in by_kind.items())
 
 
-def _checked(one: Check, chosen_on: bool) -> list[str]:
+def _checked(one: Check) -> str:
     factor, decimals = (100.0, 1) if one.percent else (1.0, 3)
-    return [
-        one.place.name,
-        "yes" if chosen_on else "no",
-        one.what,
-        change(one.estimate, factor, decimals),
-        "yes" if one.passed else "**no**",
-    ]
+    return change(one.estimate, factor, decimals) + ("" if one.passed else ": **failed**")
+
+
+def term(cells: Cells) -> str:
+    """What GenCE's own term adds to every loss that has it."""
+    heads = ("loss", "without the term", "accuracy, points", "ECE, points", "NLL", "settings")
+    rows = []
+    for loss, plain in WITHOUT.items():
+        one = added(cells, loss)
+        changes = [change(value, *COLUMNS[name]) for name, value in one.changes.items()]
+        rows.append([f"`{loss}`", f"`{plain}`", *changes, str(one.settings)])
+    return table(heads, rows)
 
 
 def progress(cells: Cells) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from figure import draw
 from measures import HERE, Cells, read
-from tables import all_settings, progress, promises, recipe, same_recipe, short
+from tables import all_settings, progress, promises, recipe, same_recipe, short, term
 
 ROOT = HERE.parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs/evidence.md", ROOT / "docs/which-loss.md")
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[Cells], str]] = {
     "short": short,
     "promises": promises,
     "recipe": recipe,
+    "term": term,
     "same_recipe": same_recipe,
     "settings": all_settings,
     "progress": progress,
