@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from gence.report.advice import FOR_LONG_TAILS
+
+WRITTEN = {"logit_adjusted_smoothing": "gence_balanced:strength=0.0"}  # to the bit: tests/losses/test_balanced.py
 EVIDENCE = Path(__file__).parent.parent / "docs/evidence"
 
 
@@ -36,6 +39,18 @@ def test_every_page_shows_what_the_records_say(evidence: Any) -> None:
     cells = evidence.measures.read()
     for page in evidence.write.PAGES:
         assert evidence.write.filled(page.read_text(), cells) == page.read_text(), page
+
+
+def test_what_every_comparison_under_a_long_tail_is_advised_holds_in_the_records(evidence: Any) -> None:
+    cells = evidence.measures.read()
+    tails = [one for one in evidence.measures.places(cells) if one.tail and one.model == "small_resnet"]
+    assert tails
+    for place in tails:
+        for loss, name in FOR_LONG_TAILS.items():
+            assert WRITTEN.get(name, name) == loss
+            lines = evidence.recipe.check(cells, place, loss, "none")[:2]
+            assert [line.what for line in lines] == ["balanced accuracy, uncalibrated", "ECE, uncalibrated"]
+            assert all(line.passed for line in lines), (place, loss)
 
 
 def test_what_stands_between_the_comments_is_made_anew_and_nothing_else(evidence: Any) -> None:

@@ -185,7 +185,7 @@ def _place(cell: Cell, spec: Spec, unit: str) -> str:
 def report_on(study: Study, folder: Path, *, export: bool = False) -> Summary:
     """Write the report of a study into `folder`, for a paper with tables and figures as well, and print the answer."""
     from gence.bench.stats import summarize
-    from gence.report import answer_lines, write_csv, write_figures, write_report, write_tables
+    from gence.report import advice_on, answer_lines, write_csv, write_figures, write_report, write_tables
 
     if not study.records:
         raise InputError(f"{study.folder}: no trial has finished yet; run the study first")
@@ -195,7 +195,7 @@ def report_on(study: Study, folder: Path, *, export: bool = False) -> Summary:
     table = write_csv(study, folder)
     page = write_report(study, summary, folder)
     files = (*write_tables(study, summary, folder), *write_figures(summary, folder)) if export else ()
-    print(*answer_lines(summary), sep="\n")
+    print(*answer_lines(summary), *filter(None, [advice_on(study)]), sep="\n")
     print(f"\nreport: {page}\ntable:  {table}")
     for place in dict.fromkeys(file.parent for file in files):
         print(f"export: {place}")

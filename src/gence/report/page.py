@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gence.bench.records import Budget, FailureRecord, Setting, Study, Summary, SummaryRow
+from gence.report.advice import advice_on
 from gence.report.answer import MANY, Verdict, closing, overview, small_print, verdicts
 from gence.report.charts import (
     Chart,
@@ -92,6 +93,7 @@ def _context(study: Study, summary: Summary) -> dict[str, Any]:
         "large": large,
         "title": _title(study, summary),
         "facts": _facts(study, summary, grid),
+        "advice": advice_on(study),
         "small_print": small_print(summary, study),
         "columns": COLUMNS,
         "column": COLUMN,
