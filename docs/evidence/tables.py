@@ -237,8 +237,14 @@ def recipe(cells: Cells) -> str:
     return "\n\n".join([words, _candidates(choice, second), *tests])
 
 
+NAMED = {"gence_balanced:strength=0.0": "logit_adjusted_smoothing"}
+"""Losses that got a name of their own after the study was begun."""
+
+
 def _chosen(choice: Choice) -> str:
-    text = f"**{loss_label(choice.loss)}** (`{choice.loss}`) with `{choice.calibrator}`."
+    name = loss_label(NAMED.get(choice.loss, choice.loss))
+    written = f"`{NAMED[choice.loss]}`, in the records " if choice.loss in NAMED else ""
+    text = f"**{name}** ({written}`{choice.loss}`) with `{choice.calibrator}`."
     if choice.apart is not None:
         text += (
             f" The lowest NLL has `{choice.lowest}`, but its difference to this one, "
