@@ -10,7 +10,7 @@ LOSSES = {
     "gence": ("GenCE", "#c2410c", "o"),
     "gence_moving": ("moving GenCE", "#0f766e", "s"),
     "gence_balanced": ("balanced GenCE", "#1d4ed8", "^"),
-    "gence_balanced:strength=0.0": ("the same without GenCE's term", "#55606e", "D"),
+    "gence_balanced:strength=0.0": ("smoothed logit adjustment", "#55606e", "D"),
 }
 PANELS = {"balanced_accuracy": "balanced accuracy, points", "ece": "ECE, points"}
 
