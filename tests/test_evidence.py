@@ -128,6 +128,11 @@ def test_parity_is_held_within_its_margin_and_not_beyond(evidence: Any) -> None:
         assert evidence.promises.judge(cells, promise).verdict == verdict
 
 
+def test_specs_of_one_data_set_are_written_together(evidence: Any) -> None:
+    names = ("10-mnist.study.gz", "tail-mnist.study.gz", "10-cifar10.study.gz", "pairs.study.gz")
+    assert evidence.tables.specs(names) == "`{10,tail}-mnist`, `10-cifar10`, `pairs`"
+
+
 def test_what_was_not_run_is_not_measured(evidence: Any) -> None:
     cells = {(place(evidence), "ce"): records(), (place(evidence), "gence"): records()}
     rows = {

@@ -46,9 +46,9 @@ def change(one: Estimate | None, factor: float, decimals: int) -> str:
     return _bold(f"{number(one.mean * factor, decimals, sign=True)} ({_ends(one, factor, decimals)})", one)
 
 
-def ends(one: Estimate | None, factor: float, decimals: int) -> str:
+def ends(one: Estimate, factor: float, decimals: int) -> str:
     """The interval alone."""
-    return "" if one is None else _bold(_ends(one, factor, decimals), one)
+    return _bold(_ends(one, factor, decimals), one)
 
 
 def _ends(one: Estimate, factor: float, decimals: int) -> str:
@@ -72,10 +72,8 @@ def promises(cells: Cells) -> str:
         "measured",
         "verdict",
         "effect (95 %)",
-        "over settings (95 %)",
         "better, no difference, worse",
         "n",
-        "detectable",
         "spec",
     )
     return table(heads, [_promise(judge(cells, promise)) for promise in PROMISES])
@@ -85,19 +83,30 @@ def _promise(row: Row) -> list[str]:
     promise, (factor, unit) = row.promise, row.promise.unit
     decimals = 3 if unit == "nats" else 1
     if row.effect is None or row.detectable is None:
-        return [promise.text, promise.measure, "not measured", *[""] * 6]
+        return [promise.text, promise.measure, "not measured", *[""] * 4]
     ties = row.settings - row.wins - row.losses
+    effect = f"{change(row.effect, factor, decimals)} {unit}"
+    if row.beyond_these is not None:
+        effect += f"<br>over settings {ends(row.beyond_these, factor, decimals)}"
     return [
         promise.text,
         promise.measure,
         f"**{row.verdict}**" + (" so far" if row.settings < row.planned else ""),
-        f"{change(row.effect, factor, decimals)} {unit}",
-        ends(row.beyond_these, factor, decimals),
+        f"{effect}<br>detectable {number(row.detectable * factor, decimals)}",
         f"{row.wins}, {ties}, {row.losses}",
         f"{row.effect.seeds} in {row.settings} of {row.planned} settings",
-        f"{number(row.detectable * factor, decimals)} {unit}",
-        ", ".join(f"`{name.removesuffix('.study.gz')}`" for name in row.studies),
+        specs(row.studies),
     ]
+
+
+def specs(studies: Sequence[str]) -> str:
+    """The specs of archives, those of one data set as a shell would write them: `{10,tail}-cifar10`."""
+    by_data: dict[str, list[str]] = {}
+    for name in studies:
+        first, dash, data = name.removesuffix(".study.gz").partition("-")
+        by_data.setdefault(dash + data, []).append(first)
+    words = (f"{{{','.join(parts)}}}" if len(parts) > 1 else parts[0] for parts in by_data.values())
+    return ", ".join(f"`{word}{data}`" for word, data in zip(words, by_data, strict=True))
 
 
 SHORT = {
