@@ -47,9 +47,10 @@ def test_what_every_comparison_under_a_long_tail_is_advised_holds_in_the_records
     for place in tails:
         for loss, name in FOR_LONG_TAILS.items():
             assert evidence.tables.NAMED.get(loss, loss) == name  # the same to the bit: tests/losses/test_balanced.py
-            lines = evidence.recipe.check(cells, place, loss, "none")[:2]
-            assert [line.what for line in lines] == ["balanced accuracy, uncalibrated", "ECE, uncalibrated"]
-            assert all(line.passed for line in lines), (place, loss)
+            both = evidence.measures.at(cells, place, loss), evidence.measures.at(cells, place, "ce")
+            for metric, sign in (("balanced_accuracy", 1), ("nll", -1)):
+                values = evidence.measures.paired(*both, evidence.measures.metric(metric))
+                assert evidence.measures.beyond(evidence.measures.interval(values), sign), (place, loss, metric)
 
 
 def test_what_stands_between_the_comments_is_made_anew_and_nothing_else(evidence: Any) -> None:
