@@ -8,7 +8,7 @@ from measures import Cells, at, interval, metric, paired, places
 
 LOSSES = {
     "gence": ("GenCE", "#c2410c", "o"),
-    "gence_moving": ("moving GenCE", "#0f766e", "s"),
+    "logit_adjusted": ("logit adjustment", "#0f766e", "s"),
     "gence_balanced": ("balanced GenCE", "#1d4ed8", "^"),
     "gence_balanced:strength=0.0": ("smoothed logit adjustment", "#55606e", "D"),
 }
@@ -27,7 +27,8 @@ def draw(cells: Cells, out: Path) -> None:
     for axes, (name, label) in zip(panels, PANELS.items(), strict=True):
         for row, place in enumerate(settings):
             for step, (loss, (words, colour, marker)) in enumerate(LOSSES.items()):
-                one = interval(paired(at(cells, place, loss), at(cells, place, "ce"), metric(name)))
+                mine, plain = at(cells, place, loss), at(cells, place, "ce")
+                one = None if mine is plain else interval(paired(mine, plain, metric(name)))
                 if one is None or one.low is None or one.high is None:
                     continue
                 low, mean, high = 100 * one.low, 100 * one.mean, 100 * one.high
@@ -40,7 +41,7 @@ def draw(cells: Cells, out: Path) -> None:
                     ms=4,
                     lw=1.3,
                     capsize=2,
-                    label=words if row == 0 else None,
+                    label=words,
                 )
         axes.axvline(0.0, color="#111827", lw=0.8)
         axes.set_xlabel(f"difference to cross-entropy: {label}")
@@ -48,7 +49,10 @@ def draw(cells: Cells, out: Path) -> None:
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(settings)), [place.name for place in settings])
     panels[0].set_ylim(len(settings) - 0.5, -0.5)
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn = dict(zip(labels, handles, strict=True))
+    order = [words for words, _, _ in LOSSES.values() if words in drawn]
     figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=9
+        [drawn[words] for words in order], order, loc="outside upper center", ncols=4, frameon=False, fontsize=9
     )
     figure.savefig(out, metadata={"Date": None})

@@ -111,8 +111,8 @@ def specs(studies: Sequence[str]) -> str:
 
 SHORT = {
     "gence": "GenCE",
-    "gence_balanced": "balanced GenCE",
-    "gence_balanced:strength=0.0": "smoothed logit adjustment: the same without GenCE's term",
+    "logit_adjusted": "logit adjustment",
+    "gence_balanced:strength=0.0": "smoothed logit adjustment",
 }
 
 
@@ -126,7 +126,8 @@ def short(cells: Cells) -> str:
     for mine in kinds.values():
         means = [[mean_of(at(cells, place, "ce"), metric(name)) for place in mine] for name in _SHOWN]
         plain = [statistics.fmean(one) for one in means]
-        changes = [", ".join(_pooled_to_ce(cells, mine, loss, name) for name in _SHOWN) for loss in SHORT]
+        both = [[_pooled_to_ce(cells, mine, loss, name) for name in _SHOWN] for loss in SHORT]
+        changes = [", ".join(filter(None, one)) for one in both]
         rows.append([_kind(mine), ", ".join(number(100 * value, 1) for value in plain), *changes])
     return f"Complete so far: {len(places(cells))} of {len(planned())} settings.\n\n{table(heads, rows)}"
 
@@ -147,6 +148,8 @@ def _kind(mine: Sequence[Place]) -> str:
 
 
 def _pooled_to_ce(cells: Cells, mine: Sequence[Place], loss: str, name: str) -> str:
+    if all(at(cells, place, loss) is at(cells, place, "ce") for place in mine):
+        return "the same loss" if name == _SHOWN[0] else ""
     groups = [paired(at(cells, place, loss), at(cells, place, "ce"), metric(name)) for place in mine]
     return change(pooled(groups), *COLUMNS[name]) if all(groups) else ""
 
