@@ -14,12 +14,13 @@ from collections.abc import Callable
 
 from figure import draw
 from measures import HERE, Cells, read
-from tables import all_settings, progress, promises, recipe, same_recipe, short, term
+from tables import all_settings, gence, progress, promises, recipe, same_recipe, short, term
 
 ROOT = HERE.parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs/evidence.md", ROOT / "docs/which-loss.md")
 PARTS: dict[str, Callable[[Cells], str]] = {
     "short": short,
+    "gence": gence,
     "promises": promises,
     "recipe": recipe,
     "term": term,
