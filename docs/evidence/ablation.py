@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 
-from measures import TWINS, Cells, at, interval, metric, paired, places
+from measures import TWINS, Cells, at, metric, over_settings, paired, places
 
 from gence.bench.records import Estimate
 
@@ -38,7 +37,7 @@ def added(cells: Cells, loss: str) -> Added:
     ]
     pairs = [(mine, plain) for mine, plain in pairs if mine and plain]
     changes = {
-        name: interval(statistics.fmean(paired(mine, plain, metric(name))) for mine, plain in pairs)
+        name: over_settings(paired(mine, plain, metric(name)) for mine, plain in pairs)
         for name in ("balanced_accuracy", "ece", "nll")
     }
     return Added(changes, len(pairs))

@@ -6,11 +6,12 @@ The studies lie beside this file, as `gence report RUN --archive` wrote them.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from gence.bench.records import Estimate, TrialRecord
+from gence.bench.records import Estimate, Study, TrialRecord
 from gence.bench.records.archive import read_study
 from gence.bench.spec import read_spec
 from gence.bench.stats.intervals import estimates, within_groups
@@ -55,16 +56,21 @@ Cells = dict[tuple[Place, str], dict[int, TrialRecord]]
 """(setting, loss) -> seed -> record."""
 
 
+@cache
+def studies() -> tuple[Study, ...]:
+    """The archives beside this file, read once."""
+    return tuple(read_study(path) for path in sorted(HERE.glob("*.study.gz")))
+
+
 def read() -> Cells:
     """The records of all archives at settings that are complete, in order: data set, few labels first, then tails."""
     cells: Cells = {}
-    for path in sorted(HERE.glob("*.study.gz")):
-        study = read_study(path)
+    for study in studies():
         mine: Cells = {}
         for record in study.records:
             cell = record.cell
             labels = str(cell.labels_per_class)
-            place = Place(path.name, cell.data, cell.regime, labels, cell.batch_size, cell.model)
+            place = Place(study.folder.name, cell.data, cell.regime, labels, cell.batch_size, cell.model)
             mine.setdefault((place, cell.loss), {})[cell.seed] = record
         wanted = [(loss, study.spec["seeds"]) for loss in study.spec["losses"]]
         whole = {one for one, _ in mine if all(len(mine.get((one, loss), {})) == seeds for loss, seeds in wanted)}
@@ -163,6 +169,11 @@ def pooled(groups: list[list[float]]) -> Estimate | None:
     """The mean over settings of their means, its interval from the spread inside the settings: of these settings."""
     groups = [group for group in groups if len(group) > 1]
     return within_groups(groups) if groups else None
+
+
+def over_settings(groups: Iterable[Sequence[float]]) -> Estimate | None:
+    """The mean over settings of their means, every setting one observation: it holds the luck of their tunings too."""
+    return interval(statistics.fmean(group) for group in groups)
 
 
 def beyond(one: Estimate, sign: int) -> bool:

@@ -7,7 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from measures import Cells, Of, Place, at, auroc, beyond, interval, metric, paired, places, planned, pooled, shifted
+from measures import (
+    Cells,
+    Of,
+    Place,
+    at,
+    auroc,
+    beyond,
+    interval,
+    metric,
+    over_settings,
+    paired,
+    places,
+    planned,
+    pooled,
+    shifted,
+)
 
 from gence.bench.records import Estimate
 from gence.bench.stats.power import detectable_effect
@@ -141,7 +156,7 @@ def judge(cells: Cells, promise: Promise) -> Row:
         groups.append(paired(first, second, promise.first[1], promise.second[1]))
         studies.append(place.study)
     effect = pooled(groups)
-    over = interval(statistics.fmean(group) for group in groups)
+    over = over_settings(groups)
     alone = [one for group in groups if (one := interval(group)) is not None]
     better, worse = (sum(beyond(one, way * promise.sign) for one in alone) for way in (1, -1))
     return Row(

@@ -6,11 +6,10 @@ its counterpart with cross-entropy, and nothing was picked.
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from typing import Literal
 
-from measures import Cells, Place, interval, places
+from measures import Cells, Place, over_settings, places
 
 from gence.bench.records import Estimate, Tried
 
@@ -31,8 +30,7 @@ def against_ce(cells: Cells, loss: str, what: Literal["accuracy", "nll"]) -> AtO
     settings alone, as validation rows with a tail reward the loss that forgets rare classes.
     """
     groups = [found for place in places(cells) if (found := _differences(cells, place, loss, what))]
-    over = interval(statistics.fmean(group) for group in groups)
-    return AtOneRecipe(over, len(groups), sum(map(len, groups)))
+    return AtOneRecipe(over_settings(groups), len(groups), sum(map(len, groups)))
 
 
 def _differences(cells: Cells, place: Place, loss: str, what: str) -> list[float]:

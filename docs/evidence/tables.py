@@ -6,14 +6,13 @@ import statistics
 from collections.abc import Sequence
 
 from ablation import WITHOUT, added
+from formats import COLUMNS, MINUS, change, ends, number, table
 from measures import (
     CHOSEN_ON,
     DATA,
-    HERE,
     Cells,
     Place,
     at,
-    beyond,
     interval,
     mean_of,
     metric,
@@ -21,48 +20,14 @@ from measures import (
     places,
     planned,
     pooled,
+    studies,
 )
 from promises import PROMISES, Row, judge
 from recipe import CANDIDATES, MARGIN, Check, Choice, check, choose
 from same_recipe import against_ce
 
-from gence.bench.records import Estimate, TrialRecord
+from gence.bench.records import TrialRecord
 from gence.report.names import listed, loss_label
-
-MINUS = "\N{MINUS SIGN}"
-COLUMNS = {"accuracy": (100.0, 1), "balanced_accuracy": (100.0, 1), "ece": (100.0, 1), "nll": (1.0, 3)}
-
-
-def number(value: float, decimals: int, *, sign: bool = False) -> str:
-    """A number with a true minus sign; what rounds to 0 has none."""
-    text = f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
-    return (text[1:] if float(text) == 0.0 and sign else text).replace("-", MINUS)
-
-
-def change(one: Estimate | None, factor: float, decimals: int) -> str:
-    """A difference with its interval, bold where that excludes 0."""
-    if one is None:
-        return ""
-    return _bold(f"{number(one.mean * factor, decimals, sign=True)} ({_ends(one, factor, decimals)})", one)
-
-
-def ends(one: Estimate, factor: float, decimals: int) -> str:
-    """The interval alone."""
-    return _bold(_ends(one, factor, decimals), one)
-
-
-def _ends(one: Estimate, factor: float, decimals: int) -> str:
-    return " to ".join(number((end or 0.0) * factor, decimals, sign=True) for end in (one.low, one.high))
-
-
-def _bold(text: str, one: Estimate) -> str:
-    return f"**{text}**" if beyond(one, 1) or beyond(one, -1) else text
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def promises(cells: Cells) -> str:
@@ -225,11 +190,11 @@ def same_recipe(cells: Cells) -> str:
 def gence(cells: Cells) -> str:
     """Plain GenCE against cross-entropy in a sentence, by intervals over settings."""
     term, accuracy, nll = added(cells, "gence"), *(against_ce(cells, "gence", name) for name in ("accuracy", "nll"))
-    gained, ece = (change(term.changes[name], 100.0, 1) for name in ("balanced_accuracy", "ece"))
+    gained, ece = (change(term.changes[name], *COLUMNS[name]) for name in ("balanced_accuracy", "ece"))
     return (
         f"**Plain GenCE minus tuned cross-entropy**, over {term.settings} settings, each one observation: {gained} "
         f"points of accuracy, {ece} points of ECE. At one and the same recipe for both: "
-        f"{change(accuracy.over, 100.0, 1)} points of accuracy, {change(nll.over, 1.0, 3)} of NLL."
+        f"{change(accuracy.over, *COLUMNS['accuracy'])} points of accuracy, {change(nll.over, *COLUMNS['nll'])} of NLL."
     )
 
 
@@ -326,13 +291,11 @@ def term(cells: Cells) -> str:
 
 def progress(cells: Cells) -> str:
     """How many trials of each spec are there."""
-    from gence.bench.records.archive import read_study
-
     rows = []
-    for path in sorted(HERE.glob("*.study.gz")):
-        study = read_study(path)
-        rows.append([f"`{path.name.removesuffix('.study.gz')}`", f"{len(study.records)} of {study.expected}"])
-    there = {path.name for path in HERE.glob("*.study.gz")}
+    for study in studies():
+        name = study.folder.name.removesuffix(".study.gz")
+        rows.append([f"`{name}`", f"{len(study.records)} of {study.expected}"])
+    there = {study.folder.name for study in studies()}
     waiting = dict.fromkeys(one.place.study for one in planned() if one.place.study not in there)
     rows += [[f"`{name.removesuffix('.study.gz')}`", "none"] for name in waiting]
     return table(("study", "trials done"), rows)
