@@ -24,12 +24,14 @@ def evidence() -> Any:
         import measures
         import promises
         import recipe
+        import recipe_tables
         import same_recipe
         import tables
         import write
 
         modules: dict[str, ModuleType] = {
-            module.__name__: module for module in (ablation, measures, promises, recipe, same_recipe, tables, write)
+            module.__name__: module
+            for module in (ablation, measures, promises, recipe, recipe_tables, same_recipe, tables, write)
         }
         yield SimpleNamespace(**modules)
 
@@ -46,7 +48,9 @@ def test_what_every_comparison_under_a_long_tail_is_advised_holds_in_the_records
     assert tails
     for place in tails:
         for loss, name in FOR_LONG_TAILS.items():
-            assert evidence.tables.NAMED.get(loss, loss) == name  # the same to the bit: tests/losses/test_balanced.py
+            assert (
+                evidence.recipe_tables.NAMED.get(loss, loss) == name
+            )  # the same to the bit: tests/losses/test_balanced.py
             both = evidence.measures.at(cells, place, loss), evidence.measures.at(cells, place, "ce")
             for metric, sign in (("balanced_accuracy", 1), ("nll", -1)):
                 values = evidence.measures.paired(*both, evidence.measures.metric(metric))
@@ -56,7 +60,7 @@ def test_what_every_comparison_under_a_long_tail_is_advised_holds_in_the_records
 def test_what_stands_between_the_comments_is_made_anew_and_nothing_else(evidence: Any) -> None:
     begin, end = "<!-- evidence: recipe -->\n", "<!-- /evidence -->\n"
     text = f"a\n{begin}old\nlines\n{end}b\n{begin}{end}"
-    made = evidence.tables.recipe({})
+    made = evidence.recipe_tables.recipe({})
     part = f"{begin}{made}\n{end}"
     assert evidence.write.filled(text, {}) == f"a\n{part}b\n{part}"
 
@@ -187,7 +191,7 @@ def test_by_the_second_rule_a_loss_may_be_less_accurate_within_the_margin_of_the
     cells[few, "ce"] = records(noise=0.0001, start=4)
     assert evidence.recipe.choose(cells).loss == "mbls"
     assert evidence.recipe.choose(cells, 0.01).loss == "focal"
-    page = evidence.tables.recipe(cells)
+    page = evidence.recipe_tables.recipe(cells)
     assert re.search(r"By the rule the recipe is .*`mbls`", page)
     assert re.search(r"By the second rule it is .*`focal`", page)
     # Not shown to be within a point: no difference is found, and the interval is wide.
@@ -231,6 +235,21 @@ def test_the_test_of_a_recipe_is_that_of_the_specs(evidence: Any) -> None:
         True,
     ]
     assert not any(line.passed for line in evidence.recipe.check(cells, tail, "focal", "temperature"))
+
+
+def test_a_loss_passes_uncalibrated_where_it_is_both_accurate_and_calibrated_enough(evidence: Any) -> None:
+    few = [place(evidence, name) for name in ("mnist", "fashion_mnist", "cifar10")]
+    tail = place(evidence, "mnist", "long-tail:100:500", "all")
+    cells = {(one, "ce"): records() for one in (*few, tail)}
+    cells[few[0], "focal"] = records(start=1, ece=0.04)
+    cells[few[1], "focal"] = records(start=1, ece=0.04, accuracy=0.4)
+    cells[few[2], "focal"] = records(start=1, ece=0.08)
+    cells[tail, "focal"] = records(start=1, ece=0.04, balanced_accuracy=0.6)
+    cells[tail, "logit_adjusted"] = records(start=1, ece=0.04, balanced_accuracy=0.4)
+    passed = evidence.recipe.passed_uncalibrated
+    assert (passed(cells, "focal", False), passed(cells, "focal", True)) == ((1, 3), (1, 1))
+    assert (passed(cells, "logit_adjusted", False), passed(cells, "logit_adjusted", True)) == ((0, 0), (0, 1))
+    assert "| `logit_adjusted` |  | 0 of 1 |" in evidence.recipe_tables.every_loss(cells)
 
 
 def test_on_balanced_rows_a_twin_stands_for_a_loss(evidence: Any) -> None:

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from figure import draw
 from measures import HERE, Cells, read
-from tables import all_settings, gence, progress, promises, recipe, same_recipe, short, term
+from recipe_tables import every_loss, recipe
+from tables import all_settings, gence, progress, promises, same_recipe, short, term
 
 ROOT = HERE.parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs/evidence.md", ROOT / "docs/which-loss.md")
@@ -23,6 +24,7 @@ PARTS: dict[str, Callable[[Cells], str]] = {
     "gence": gence,
     "promises": promises,
     "recipe": recipe,
+    "every_loss": every_loss,
     "term": term,
     "same_recipe": same_recipe,
     "settings": all_settings,
