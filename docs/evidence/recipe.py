@@ -143,7 +143,7 @@ def check(cells: Cells, place: Place, loss: str, calibrator: str) -> list[Check]
 def passed_uncalibrated(cells: Cells, loss: str, tail: bool) -> tuple[int, int]:
     """At how many settings of long tails, or of balanced classes, a loss does what the test asks without a calibrator.
 
-    And at how many it was run. Both tests begin with accuracy and ECE uncalibrated; logit adjustment is counted on tails
+    And at how many it was run. Both tests begin with accuracy and ECE uncalibrated. Logit adjustment counts on tails
     only, where it is not cross-entropy.
     """
     mine = [
