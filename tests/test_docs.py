@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,24 @@ def test_the_results_of_all_losses_are_what_their_script_gives(name: str) -> Non
     assert len(given.splitlines()) == 2 + len(gence.losses.catalogue.names())
     assert given in (ROOT / "docs/losses.md").read_text()
     assert (ROOT / f"docs/losses/{name}.html").is_file()
+
+
+def test_what_tuning_gains_is_what_its_records_give() -> None:
+    page = (ROOT / "docs/tuning.md").read_text()
+    assert table("tuning/table.py") in page
+    low, high = runpy.run_path(str(ROOT / "docs/tuning/table.py"))["spread"]()
+    assert f"standard deviation over seeds is {low:.2f} to {high:.2f}" in page
+    shown = tomllib.loads(blocks(ROOT / "docs/tuning.md", "toml")[0])
+    for name, trials in (("tuned", 10), ("as-given", 1)):
+        spec = tomllib.loads((ROOT / f"docs/tuning/{name}.toml").read_text())
+        assert spec == {"version": 1} | shown | {"tune": shown["tune"] | {"trials": trials}}
+
+
+def test_the_coverages_of_intervals_are_what_their_script_gives() -> None:
+    text = inspect.getdoc(gence.metrics.bootstrap_interval) or ""
+    given = table("metrics/coverage.py")
+    assert len(given.splitlines()) == 2 + 4 * 2
+    assert given in re.sub(r"^ {4}(?=\|)", "", text, flags=re.MULTILINE)
 
 
 def test_a_table_is_printed_as_it_is_given() -> None:
