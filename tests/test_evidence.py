@@ -252,6 +252,17 @@ def test_a_loss_passes_uncalibrated_where_it_is_both_accurate_and_calibrated_eno
     assert "| `logit_adjusted` |  | 0 of 1 |" in evidence.recipe_tables.every_loss(cells)
 
 
+def test_what_is_chosen_does_not_hang_on_a_twin_whose_knob_was_tuned(
+    evidence: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = evidence.measures.read()
+    chosen = evidence.recipe.choose(cells)
+    without = tuple(loss for loss in evidence.recipe.CANDIDATES if loss != "gence_prior")
+    monkeypatch.setattr(evidence.recipe, "CANDIDATES", without)
+    again = evidence.recipe.choose(cells)
+    assert (again.loss, again.calibrator) == (chosen.loss, chosen.calibrator)
+
+
 def test_on_balanced_rows_a_twin_stands_for_a_loss(evidence: Any) -> None:
     few, tail = place(evidence), settings(evidence)[4]
     cells = {(few, "gence"): records(), (tail, "gence"): records()}
@@ -288,6 +299,10 @@ def test_a_loss_and_cross_entropy_are_compared_at_the_recipes_that_both_were_tri
     found = evidence.same_recipe.against_ce(cells, "gence", "accuracy")
     assert (found.settings, found.trials) == (2, 3), "a tail's accuracy, a failure and two lonely recipes do not count"
     assert found.over.mean == pytest.approx((0.15 + 0.05) / 2)
+    first = evidence.same_recipe.against_ce(
+        cells | {(few, "gence"): tuned((0.1, 0.7), (0.2, 0.9))}, "gence", "accuracy", slice(1)
+    )
+    assert (first.settings, first.trials, first.over.mean) == (2, 2, pytest.approx((0.2 + 0.05) / 2))
     nll = evidence.same_recipe.against_ce(cells, "gence", "nll")
     assert (nll.settings, nll.trials) == (3, 4)
     assert nll.over.mean == pytest.approx((1.5 + 0.5 - 10.0) / 3), "balanced under a tail"

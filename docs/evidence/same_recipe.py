@@ -23,29 +23,29 @@ class AtOneRecipe:
     trials: int
 
 
-def against_ce(cells: Cells, loss: str, what: Literal["accuracy", "nll"]) -> AtOneRecipe:
-    """The mean over settings of the mean over the trials of their tunings.
+def against_ce(cells: Cells, loss: str, what: Literal["accuracy", "nll"], trials: slice = slice(None)) -> AtOneRecipe:
+    """The mean over settings of the mean over the trials of their tunings, of which the first is the recipe as given.
 
     Under a long tail NLL is the balanced one, which the tunings there are judged by; accuracy is that of balanced
     settings alone, as validation rows with a tail reward the loss that forgets rare classes.
     """
-    groups = [found for place in places(cells) if (found := _differences(cells, place, loss, what))]
+    groups = [found for place in places(cells) if (found := _differences(cells, place, loss, what, trials))]
     return AtOneRecipe(over_settings(groups), len(groups), sum(map(len, groups)))
 
 
-def _differences(cells: Cells, place: Place, loss: str, what: str) -> list[float]:
+def _differences(cells: Cells, place: Place, loss: str, what: str, trials: slice) -> list[float]:
     if place.tail and what == "accuracy":
         return []
     what = "balanced_nll" if place.tail else what
-    mine, plain = _tried(cells, place, loss), _tried(cells, place, "ce")
+    mine, plain = (_tried(cells, place, name, trials) for name in (loss, "ce"))
     both = [(mine[recipe], plain[recipe]) for recipe in mine if recipe in plain]
     values = [(getattr(one, what), getattr(other, what)) for one, other in both]
     return [first - second for first, second in values if first is not None and second is not None]
 
 
-def _tried(cells: Cells, place: Place, loss: str) -> dict[tuple[float, float, int], Tried]:
+def _tried(cells: Cells, place: Place, loss: str, trials: slice) -> dict[tuple[float, float, int], Tried]:
     """What the tuning of a loss at a setting tried, by its recipe; one tuning serves all seeds."""
     records = cells.get((place, loss), {})
     tuning = next(iter(records.values())).tuning if records else None
-    found = () if tuning is None else tuning.tried
+    found = () if tuning is None else tuning.tried[trials]
     return {(one.learning_rate, one.weight_decay, one.epochs): one for one in found}
