@@ -21,6 +21,7 @@ def evidence() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EVIDENCE))
         import ablation
+        import again
         import measures
         import promises
         import recipe
@@ -31,7 +32,7 @@ def evidence() -> Any:
 
         modules: dict[str, ModuleType] = {
             module.__name__: module
-            for module in (ablation, measures, promises, recipe, recipe_tables, same_recipe, tables, write)
+            for module in (ablation, again, measures, promises, recipe, recipe_tables, same_recipe, tables, write)
         }
         yield SimpleNamespace(**modules)
 
@@ -250,6 +251,21 @@ def test_a_loss_passes_uncalibrated_where_it_is_both_accurate_and_calibrated_eno
     assert (passed(cells, "focal", False), passed(cells, "focal", True)) == ((1, 3), (1, 1))
     assert (passed(cells, "logit_adjusted", False), passed(cells, "logit_adjusted", True)) == ((0, 0), (0, 1))
     assert "| `logit_adjusted` |  | 0 of 1 |" in evidence.recipe_tables.every_loss(cells)
+
+
+def test_the_question_asked_again_is_judged_over_the_fresh_seeds(evidence: Any) -> None:
+    gains = {"ce": 0.0, "logit_adjusted": 0.1}
+    found = [
+        SimpleNamespace(
+            cell=SimpleNamespace(loss=loss, seed=seed),
+            results={"none": SimpleNamespace(metrics=dict.fromkeys(("balanced_accuracy", "ece", "nll"), value))},
+        )
+        for loss, gain in gains.items()
+        for seed in range(15)
+        for value in [gain + (9.0 * gain if seed < 5 else 0.0)]
+    ]
+    assert evidence.again.differences(found, evidence.again.FRESH)["ece"].mean == pytest.approx(0.1)
+    assert evidence.again.differences(found, range(15))["ece"].seeds == 15
 
 
 def test_what_is_chosen_does_not_hang_on_a_twin_whose_knob_was_tuned(

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable
 
+from again import again
 from figure import draw
 from measures import HERE, Cells, read
 from recipe_tables import every_loss, recipe
@@ -25,6 +26,7 @@ PARTS: dict[str, Callable[[Cells], str]] = {
     "promises": promises,
     "recipe": recipe,
     "every_loss": every_loss,
+    "again": again,
     "term": term,
     "same_recipe": same_recipe,
     "settings": all_settings,
