@@ -53,9 +53,15 @@ def test_what_every_comparison_under_a_long_tail_is_advised_holds_in_the_records
                 evidence.recipe_tables.NAMED.get(loss, loss) == name
             )  # the same to the bit: tests/losses/test_balanced.py
             both = evidence.measures.at(cells, place, loss), evidence.measures.at(cells, place, "ce")
-            for metric, sign in (("balanced_accuracy", 1), ("nll", -1)):
-                values = evidence.measures.paired(*both, evidence.measures.metric(metric))
-                assert evidence.measures.beyond(evidence.measures.interval(values), sign), (place, loss, metric)
+            wins = {
+                ("balanced_accuracy", "none"): 1,
+                ("nll", "temperature"): -1,
+                ("nll", "temperature_balanced"): -1,
+            }
+            for (metric, calibrator), sign in wins.items():
+                values = evidence.measures.paired(*both, evidence.measures.metric(metric, calibrator))
+                won = evidence.measures.beyond(evidence.measures.interval(values), sign)
+                assert won, (place, loss, metric, calibrator)
 
 
 def test_what_stands_between_the_comments_is_made_anew_and_nothing_else(evidence: Any) -> None:

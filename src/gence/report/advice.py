@@ -22,8 +22,8 @@ def advice_on(study: Study) -> str | None:
     return (
         f"The commonest class has {factor:.0f} times the training rows of the rarest. Where rare classes matter as "
         f"much as common ones, try {listed(left)} too, and look at balanced accuracy: under long tails of other data, "
-        "tested on balanced rows, they were more accurate than a tuned cross-entropy and had the lower NLL "
-        "(docs/evidence.md)."
+        "tested on balanced rows, they were more accurate than a tuned cross-entropy, and had the lower NLL with a "
+        "temperature on both sides (docs/evidence.md)."
     )
 
 
