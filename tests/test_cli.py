@@ -39,6 +39,14 @@ def test_compare_leaves_a_page_a_table_and_a_record_a_trial_and_prints_the_answe
     assert "gence compare digits --losses ce,gence" in (folder / "report.html").read_text()
 
 
+def test_the_calibrators_that_are_asked_for_are_fitted(run: Run, tmp_path: Path) -> None:
+    flags = ("--losses", "ce", "--model", "mlp", "--calibrators", "none,temperature_balanced", *QUICK, "--out", "d")
+    status, _, errors = run("compare", "digits", *flags)
+    assert status == 0, errors
+    with open(tmp_path / "d/results.csv", newline="") as stream:
+        assert {row["calibrator"] for row in csv.DictReader(stream)} == {"none", "temperature_balanced"}
+
+
 def test_batch_sizes_are_compared_small_ones_first(run: Run, tmp_path: Path) -> None:
     # Of 4 labels a class 30 rows are trained on: three batches, or one.
     flags = ("--losses", "ce", "--model", "mlp", "--batch-size", "30,10", *QUICK, "--out", "d")
@@ -238,6 +246,7 @@ WRONG: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("compare", "digits", "--batch-size", "8,x"), ("--batch-size: whole numbers, separated", "expected; got 'x'")),
     (("compare", "digits", "--batch-size", "all"), ("--batch-size", "got 'all'")),
     (("compare", "digits", "--batch-size", ","), ("training.batch_size is empty",)),
+    (("compare", "digits", "--calibrators", "temprature"), ("calibrator", "temprature", "temperature")),
     (("compare", "digits", "--batch-size", "1"), ("training.batch_size", "greater than or equal to 2; got 1")),
     (("compare", "digits", "--batch-size", "8,8"), ("training.batch_size names 8 twice",)),
     (("compare", "digits", "--batch-size", "99,100"), ("batch sizes 99 and 100", "80 training rows", "keep one")),

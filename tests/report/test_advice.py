@@ -20,7 +20,7 @@ def test_under_a_long_tail_the_losses_that_know_the_prior_are_worth_trying(build
     assert said.startswith(
         "The commonest class has 100 times the training rows of the rarest. Where rare classes matter"
     )
-    assert "try logit_adjusted and logit_adjusted_smoothing too" in said
+    assert "try logit_adjusted and logit_adjusted_smoothing too, with temperature_balanced as a calibrator" in said
 
 
 @pytest.mark.parametrize("counts", [[], [8] * 10, [90, 10], [50, 0]])

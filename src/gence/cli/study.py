@@ -84,6 +84,9 @@ def compare(
     regime: Annotated[
         str, typer.Option(help="Thin out or spoil the labels, as in long-tail:100 (gence list regimes).")
     ] = "none",
+    calibrators: Annotated[
+        str, typer.Option(help="Calibrators to fit, of gence list calibrators, separated by commas.")
+    ] = (",".join(Spec.model_fields["calibrators"].default)),
     seeds: Annotated[int, typer.Option(help="Repetitions, each with its own rows and weights.")] = 5,
     model: Annotated[str, typer.Option(help="auto, or some of gence list models, separated by commas.")] = "auto",
     epochs: Annotated[
@@ -130,6 +133,7 @@ def compare(
         "image_size": image_size,
         "regime": words(regime),
         "losses": words(losses),
+        "calibrators": words(calibrators),
         "seeds": seeds,
         "model": words(model),
         "training": training,

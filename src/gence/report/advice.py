@@ -11,6 +11,9 @@ LOPSIDED = 10
 FOR_LONG_TAILS = {"logit_adjusted": "logit_adjusted", "gence_balanced:strength=0.0": "logit_adjusted_smoothing"}
 """The losses that docs/evidence.md recommends under long tails: as its study wrote them -> by name."""
 
+CALIBRATOR = "temperature_balanced"
+"""One temperature of calibration rows with a tail can do harm: it is that of the common classes."""
+
 
 def advice_on(study: Study) -> str | None:
     """What to try besides, in a sentence or two; None where there is no evidence, or where all of it was tried."""
@@ -21,9 +24,9 @@ def advice_on(study: Study) -> str | None:
         return None
     return (
         f"The commonest class has {factor:.0f} times the training rows of the rarest. Where rare classes matter as "
-        f"much as common ones, try {listed(left)} too, and look at balanced accuracy: under long tails of other data, "
-        "tested on balanced rows, they were more accurate than a tuned cross-entropy, and had the lower NLL with a "
-        "temperature on both sides (docs/evidence.md)."
+        f"much as common ones, try {listed(left)} too, with {CALIBRATOR} as a calibrator, and look at balanced "
+        "accuracy: under long tails of other data, tested on balanced rows, they were more accurate than a tuned "
+        "cross-entropy, and with that calibrator on both sides had the lower NLL (docs/evidence.md)."
     )
 
 
