@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -116,6 +117,14 @@ def test_what_tuning_gains_is_what_its_records_give() -> None:
     for name, trials in (("tuned", 10), ("as-given", 1)):
         spec = tomllib.loads((ROOT / f"docs/tuning/{name}.toml").read_text())
         assert spec == {"version": 1} | shown | {"tune": shown["tune"] | {"trials": trials}}
+
+
+def test_the_recipe_for_long_tails_can_be_copied() -> None:
+    (recipe,) = blocks(ROOT / "docs/which-loss.md", "python")
+    names: dict[str, Any] = {}
+    exec(recipe, names)
+    assert names["probs"].shape == (60, 3)
+    assert names["probs"].sum(1).tolist() == pytest.approx([1.0] * 60)
 
 
 def test_the_coverages_of_intervals_are_what_their_script_gives() -> None:

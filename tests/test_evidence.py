@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 import statistics
@@ -10,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from gence.report.advice import FOR_LONG_TAILS
 
@@ -22,17 +24,31 @@ def evidence() -> Any:
         patch.syspath_prepend(str(EVIDENCE))
         import ablation
         import again
+        import formats
         import measures
         import promises
         import recipe
         import recipe_tables
         import same_recipe
+        import side_studies
         import tables
         import write
 
         modules: dict[str, ModuleType] = {
             module.__name__: module
-            for module in (ablation, again, measures, promises, recipe, recipe_tables, same_recipe, tables, write)
+            for module in (
+                ablation,
+                again,
+                formats,
+                measures,
+                promises,
+                recipe,
+                recipe_tables,
+                same_recipe,
+                side_studies,
+                tables,
+                write,
+            )
         }
         yield SimpleNamespace(**modules)
 
@@ -43,15 +59,17 @@ def test_every_page_shows_what_the_records_say(evidence: Any) -> None:
         assert evidence.write.filled(page.read_text(), cells) == page.read_text(), page
 
 
+def test_the_picture_shows_what_the_records_say(evidence: Any) -> None:
+    assert evidence.write.drawn(evidence.measures.read()) == evidence.write.PICTURE.read_bytes()
+
+
 def test_what_every_comparison_under_a_long_tail_is_advised_holds_in_the_records(evidence: Any) -> None:
     cells = evidence.measures.read()
     tails = [one for one in evidence.measures.places(cells) if one.tail and one.model == "small_resnet"]
     assert tails
     for place in tails:
         for loss, name in FOR_LONG_TAILS.items():
-            assert (
-                evidence.recipe_tables.NAMED.get(loss, loss) == name
-            )  # the same to the bit: tests/losses/test_balanced.py
+            assert evidence.formats.NAMED.get(loss, loss) == name  # the same to the bit: tests/losses/test_balanced.py
             both = evidence.measures.at(cells, place, loss), evidence.measures.at(cells, place, "ce")
             wins = {
                 ("balanced_accuracy", "none"): 1,
@@ -112,6 +130,19 @@ def test_a_promise_is_held_where_the_interval_leaves_zero_out_on_its_side(
     assert (row.settings, row.planned) == (5, len(evidence.measures.planned()))
     assert (row.wins, row.losses) == {0.02: (5, 0), 0.0: (0, 0), -0.02: (0, 5)}[better]
     assert 0.0 < row.detectable < 0.005
+
+
+def test_a_mean_over_settings_has_the_spread_of_each(evidence: Any) -> None:
+    few, many = [1.0, 2.0, 4.0, 5.0], [0.1, 0.2, 0.4]
+    # Welch's t-test of a - b is that of their mean times two with b negated: an outside value.
+    welch = stats.ttest_ind(few, [-one for one in many], equal_var=False)
+    half = welch.confidence_interval(0.95)
+    one = evidence.measures.pooled([few, many])
+    assert (one.low, one.high) == (pytest.approx(half.low / 2), pytest.approx(half.high / 2))
+    alone, student = evidence.measures.pooled([few]), evidence.measures.interval(few)
+    assert (alone.low, alone.high, alone.seeds) == (pytest.approx(student.low), pytest.approx(student.high), 4)
+    flat = evidence.measures.pooled([[1.0, 1.0], [2.0, 2.0]])
+    assert (flat.low, flat.mean, flat.high) == (1.5, 1.5, 1.5)
 
 
 def test_what_moves_from_setting_to_setting_is_held_no_further_than_here(evidence: Any) -> None:
@@ -256,7 +287,9 @@ def test_a_loss_passes_uncalibrated_where_it_is_both_accurate_and_calibrated_eno
     passed = evidence.recipe.passed_uncalibrated
     assert (passed(cells, "focal", False), passed(cells, "focal", True)) == ((1, 3), (1, 1))
     assert (passed(cells, "logit_adjusted", False), passed(cells, "logit_adjusted", True)) == ((0, 0), (0, 1))
+    cells[few[0], "label_smoothing"] = records(start=1, ece=0.04)
     assert "| `logit_adjusted` |  | 0 of 1 |" in evidence.recipe_tables.every_loss(cells)
+    assert "| `logit_adjusted_smoothing` |  |  |" in evidence.recipe_tables.every_loss(cells), "it was not run there"
 
 
 def test_the_question_asked_again_is_judged_over_the_fresh_seeds(evidence: Any) -> None:
@@ -272,6 +305,27 @@ def test_the_question_asked_again_is_judged_over_the_fresh_seeds(evidence: Any) 
     ]
     assert evidence.again.differences(found, evidence.again.FRESH)["ece"].mean == pytest.approx(0.1)
     assert evidence.again.differences(found, range(15))["ece"].seeds == 15
+    assert not evidence.again.passed(evidence.again.differences(found, evidence.again.FRESH)), "the ECE is higher"
+    for record in found:
+        record.results["none"].metrics["ece"] *= -1.0
+    assert evidence.again.passed(evidence.again.differences(found, evidence.again.FRESH))
+
+
+def test_other_networks_and_100_classes_have_no_part_in_the_recipe_and_a_table_of_their_own(evidence: Any) -> None:
+    few = place(evidence)
+    deep = dataclasses.replace(few, model="resnet18_thin")
+    pairs = [dataclasses.replace(few, data="mnist_pairs", batch_size=size) for size in (32, 128)]
+    cells = {(one, "ce"): records() for one in (few, deep, *pairs)}
+    assert evidence.side_studies.batches({}) == evidence.side_studies.networks({}) == "It has not been run yet."
+    better = {few: 0.52, deep: 0.54, pairs[0]: 0.3, pairs[1]: 0.53}
+    cells |= {
+        (one, "gence"): records(start=1, accuracy=value, balanced_accuracy=value) for one, value in better.items()
+    }
+    assert evidence.recipe.registered(cells) == [few]
+    batches = evidence.side_studies.batches(cells)
+    assert re.search(r"`gence` \| \*\*.20\.\d .*\| \S+ .*\| \*\*\+[23]\.\d ", batches)
+    networks = evidence.side_studies.networks(cells)
+    assert re.search(r"`gence` \| \*\*\+[12]\.\d .*\| \S+ .*\| \*\*\+[34]\.\d ", networks)
 
 
 def test_what_is_chosen_does_not_hang_on_a_twin_whose_knob_was_tuned(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from formats import COLUMNS, change, table
-from measures import HERE, Cells, interval, metric, paired
+from measures import HERE, Cells, beyond, interval, metric, paired
 
 from gence.bench.records import Estimate, TrialRecord
 from gence.bench.records.archive import read_study
@@ -28,7 +28,14 @@ def again(_: Cells) -> str:
     for words, seeds in ((f"{FRESH[0]} to {FRESH[-1]}, the test", FRESH), ("all", range(FRESH.stop))):
         found = differences(study.records, seeds)
         rows.append([words, *(change(found[name], *COLUMNS[name]) for name in SHOWN)])
-    return table(("seeds", "balanced accuracy, points", "ECE, points", "NLL"), rows)
+    text = table(("seeds", "balanced accuracy, points", "ECE, points", "NLL"), rows)
+    return f"{text}\n\nIt is {'passed' if passed(differences(study.records, FRESH)) else '**not** passed'}."
+
+
+def passed(found: dict[str, Estimate | None]) -> bool:
+    """What the head of the spec asks: more balanced accuracy and less ECE, by intervals that exclude 0."""
+    gained, ece = found["balanced_accuracy"], found["ece"]
+    return gained is not None and ece is not None and beyond(gained, 1) and beyond(ece, -1)
 
 
 def differences(records: Iterable[TrialRecord], seeds: range) -> dict[str, Estimate | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import IO
 
 from measures import Cells, at, interval, metric, paired, places
 
@@ -15,14 +15,14 @@ LOSSES = {
 PANELS = {"balanced_accuracy": "balanced accuracy, points", "ece": "ECE, points"}
 
 
-def draw(cells: Cells, out: Path) -> None:
+def draw(cells: Cells, out: IO[bytes]) -> None:
     """Differences to tuned cross-entropy without calibrator, a row a setting, a mark a loss."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     mpl.rcParams["svg.hashsalt"] = "gence"
     settings = places(cells)
-    figure = Figure(figsize=(9, 1.4 + 0.5 * len(settings)), layout="constrained")
+    figure = Figure(figsize=(9, 1.4 + 0.4 * len(settings)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (name, label) in zip(panels, PANELS.items(), strict=True):
         for row, place in enumerate(settings):
@@ -55,4 +55,4 @@ def draw(cells: Cells, out: Path) -> None:
     figure.legend(
         [drawn[words] for words in order], order, loc="outside upper center", ncols=4, frameon=False, fontsize=9
     )
-    figure.savefig(out, metadata={"Date": None})
+    figure.savefig(out, format="svg", metadata={"Date": None})

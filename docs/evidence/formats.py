@@ -9,6 +9,9 @@ from measures import beyond
 from gence.bench.records import Estimate
 
 MINUS = "\N{MINUS SIGN}"
+NAMED = {"gence_balanced:strength=0.0": "logit_adjusted_smoothing"}
+"""Losses that got a name of their own after the study was begun."""
+
 COLUMNS = {"accuracy": (100.0, 1), "balanced_accuracy": (100.0, 1), "ece": (100.0, 1), "nll": (1.0, 3)}
 
 
@@ -36,6 +39,11 @@ def _ends(one: Estimate, factor: float, decimals: int) -> str:
 
 def _bold(text: str, one: Estimate) -> str:
     return f"**{text}**" if beyond(one, 1) or beyond(one, -1) else text
+
+
+def code(loss: str) -> str:
+    """A loss by the name that it has now."""
+    return f"`{NAMED.get(loss, loss)}`"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from scipy.special import stdtrit
+
 from gence.bench.records import Estimate, Study, TrialRecord
 from gence.bench.records.archive import read_study
 from gence.bench.spec import read_spec
-from gence.bench.stats.intervals import estimates, within_groups
+from gence.bench.stats.intervals import estimates
 
 HERE = Path(__file__).parent
 SPECS = HERE.parent.parent / "specs/evidence"
@@ -166,9 +168,32 @@ def interval(values: Iterable[float]) -> Estimate | None:
 
 
 def pooled(groups: list[list[float]]) -> Estimate | None:
-    """The mean over settings of their means, its interval from the spread inside the settings: of these settings."""
+    """The mean over settings of their means, its interval from the spread inside the settings: of these settings.
+
+    Every setting has its own spread: mean -+ t(97.5 %, f) e with e, f of `error_of_pooled`.
+    """
     groups = [group for group in groups if len(group) > 1]
-    return within_groups(groups) if groups else None
+    if not groups:
+        return None
+    mean = statistics.fmean(map(statistics.fmean, groups))
+    error, freedom = error_of_pooled(groups)
+    half = float(stdtrit(freedom, 0.975)) * error
+    return Estimate(mean, mean - half, mean + half, sum(map(len, groups)))
+
+
+def error_of_pooled(groups: list[list[float]]) -> tuple[float, float]:
+    """The standard error e of the mean of D group means, and its degrees of freedom f after Welch and Satterthwaite.
+
+    With v_d = s_d^2 / n_d of every group, e^2 = sum v_d / D^2 and f = (sum v_d)^2 / sum(v_d^2 / (n_d - 1)).
+
+    Reference:
+        Satterthwaite 1946, An approximate distribution of estimates of variance components.
+    """
+    parts = [(statistics.variance(group) / len(group), len(group) - 1) for group in groups]
+    total = sum(part for part, _ in parts)
+    squares = sum(part**2 / freedom for part, freedom in parts)
+    # Where no value differs from its group's mean the error is 0, whatever the quantile.
+    return total**0.5 / len(groups), total**2 / squares if squares > 0.0 else 1.0
 
 
 def over_settings(groups: Iterable[Sequence[float]]) -> Estimate | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +13,7 @@ from measures import (
     at,
     auroc,
     beyond,
+    error_of_pooled,
     interval,
     metric,
     over_settings,
@@ -205,9 +205,5 @@ def _is_shown(promise: Promise, one: Estimate) -> bool:
 
 def _detectable(groups: list[list[float]]) -> float:
     """The true mean over these settings that would have been found in 80 of 100 studies like these."""
-    groups = [group for group in groups if len(group) > 1]
-    count = sum(map(len, groups))
-    freedom = count - len(groups)
-    squares = sum((len(group) - 1) * statistics.variance(group) for group in groups)
-    error = (squares / freedom * sum(1 / len(group) for group in groups)) ** 0.5 / len(groups)
-    return detectable_effect(freedom + 1) * error
+    error, freedom = error_of_pooled([group for group in groups if len(group) > 1])
+    return detectable_effect(int(freedom) + 1) * error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from formats import change, number, table
-from measures import CHOSEN_ON, Cells, Place, places
-from recipe import CANDIDATES, MARGIN, Check, Choice, check, choose, passed_uncalibrated
+from formats import NAMED, change, code, number, table
+from measures import CHOSEN_ON, Cells, Place
+from recipe import CANDIDATES, MARGIN, Check, Choice, check, choose, passed_uncalibrated, registered
 
 from gence.report.names import loss_label
 
@@ -30,10 +30,6 @@ def recipe(cells: Cells) -> str:
     return "\n\n".join([words, _candidates(choice, second), *tests])
 
 
-NAMED = {"gence_balanced:strength=0.0": "logit_adjusted_smoothing"}
-"""Losses that got a name of their own after the study was begun."""
-
-
 def _chosen(choice: Choice) -> str:
     name = loss_label(NAMED.get(choice.loss, choice.loss))
     written = f"`{NAMED[choice.loss]}`, in the records " if choice.loss in NAMED else ""
@@ -49,7 +45,7 @@ def _chosen(choice: Choice) -> str:
 def _candidates(first: Choice, second: Choice) -> str:
     margins = {one.loss: one.worse_at for one in second.candidates}
     rows = [
-        [f"`{one.loss}`", number(one.nll, 4), _names(one.worse_at), _names(margins[one.loss])]
+        [code(one.loss), number(one.nll, 4), _names(one.worse_at), _names(margins[one.loss])]
         for one in sorted(first.candidates, key=lambda one: one.nll)
     ]
     heads = (
@@ -67,15 +63,41 @@ def _names(places: Sequence[Place]) -> str:
 
 def tested(cells: Cells, choice: Choice) -> str:
     """The test at every setting, a table for balanced classes and one for tails; those chosen on are marked."""
-    by_kind: dict[tuple[str, ...], list[list[str]]] = {}
-    for place in places(cells):
-        lines = check(cells, place, choice.loss, choice.calibrator)
-        if lines:
-            words = tuple(line.what for line in lines)
+    parts = []
+    for kind in by_kind(cells, choice):
+        rows = []
+        for lines in kind:
+            mark = " (chosen on it)" if lines[0].place.data == CHOSEN_ON else ""
             passed = "**yes**" if all(line.passed for line in lines) else "no"
-            mark = " (chosen on it)" if place.data == CHOSEN_ON else ""
-            by_kind.setdefault(words, []).append([place.name + mark, *map(_checked, lines), passed])
-    return "\n\n".join(table(("setting", *words, "passed"), rows) for words, rows in by_kind.items())
+            rows.append([lines[0].place.name + mark, *map(_checked, lines), passed])
+        counts = [sum(line.passed for line in column) for column in zip(*kind, strict=True)]
+        whole = sum(all(line.passed for line in lines) for lines in kind)
+        rows.append(["passed", *(f"{count} of {len(kind)}" for count in (*counts, whole))])
+        parts.append(table(("setting", *(line.what for line in kind[0]), "passed"), rows))
+    return "\n\n".join(parts)
+
+
+def by_kind(cells: Cells, choice: Choice) -> list[list[list[Check]]]:
+    """The lines of the test at every setting, those of balanced classes first, then those of long tails."""
+    tests = [lines for place in registered(cells) if (lines := check(cells, place, choice.loss, choice.calibrator))]
+    kinds = ([lines for lines in tests if lines[0].place.tail == tail] for tail in (False, True))
+    return [kind for kind in kinds if kind]
+
+
+def outcome(cells: Cells) -> str:
+    """In how many settings the recipes pass their test, and which part of it fails, in a sentence or two."""
+    choices = [choose(cells), choose(cells, MARGIN)]
+    if None in choices:
+        return "No recipe is chosen yet."
+    parts = []
+    for choice in choices:
+        assert choice is not None
+        for kind in by_kind(cells, choice):
+            whole = sum(all(line.passed for line in lines) for lines in kind)
+            where = "long tails" if kind[0][0].place.tail else "settings of balanced classes"
+            counts = (f"{column[0].what}: {sum(line.passed for line in column)}" for column in zip(*kind, strict=True))
+            parts.append(f"- {code(choice.loss)} passes at **{whole} of {len(kind)}** {where} ({'; '.join(counts)}).")
+    return "\n".join(parts)
 
 
 def _checked(one: Check) -> str:
@@ -88,5 +110,5 @@ def every_loss(cells: Cells) -> str:
     rows = []
     for loss in CANDIDATES[1:]:
         counts = [passed_uncalibrated(cells, loss, tail) for tail in (False, True)]
-        rows.append([f"`{loss}`", *(f"{passed} of {run}" if run else "" for passed, run in counts)])
+        rows.append([code(loss), *(f"{passed} of {run}" if run else "" for passed, run in counts)])
     return table(("loss", "balanced classes, settings passed", "long tails, settings passed"), rows)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from ablation import WITHOUT, added
-from formats import COLUMNS, MINUS, change, ends, number, table
+from formats import COLUMNS, MINUS, change, code, ends, number, table
 from measures import (
     DATA,
     Cells,
@@ -36,7 +36,7 @@ def promises(cells: Cells) -> str:
         "measured",
         "verdict",
         "effect (95 %)",
-        "better, no difference, worse",
+        "settings: as it says, undecided, the opposite",
         "n",
         "spec",
     )
@@ -84,8 +84,8 @@ def short(cells: Cells) -> str:
     """Settings of a kind in a line: tuned cross-entropy, and what three losses change of it, without calibrator."""
     heads = [
         "",
-        "cross-entropy: balanced accuracy, ECE %",
-        *(f"{words}: change of both, points" for words in SHORT.values()),
+        "cross-entropy, %",
+        *(f"{words}, points" for words in SHORT.values()),
     ]
     kinds: dict[tuple[str, bool, str], list[Place]] = {}
     for place in places(cells):
@@ -95,12 +95,18 @@ def short(cells: Cells) -> str:
         means = [[mean_of(at(cells, place, "ce"), metric(name)) for place in mine] for name in _SHOWN]
         plain = [statistics.fmean(one) for one in means]
         both = [[_pooled_to_ce(cells, mine, loss, name) for name in _SHOWN] for loss in SHORT]
-        changes = [", ".join(filter(None, one)) for one in both]
-        rows.append([_kind(mine), ", ".join(number(100 * value, 1) for value in plain), *changes])
+        rows.append([_kind(mine), _lines([number(100 * value, 1) for value in plain]), *map(_lines, both)])
     return f"Complete so far: {len(places(cells))} of {len(planned())} settings.\n\n{table(heads, rows)}"
 
 
-_SHOWN = ("balanced_accuracy", "ece")
+_SHOWN = {"balanced_accuracy": "accuracy", "ece": "ECE"}
+
+
+def _lines(values: Sequence[str]) -> str:
+    """A cell of two lines, accuracy above ECE; one of words where there are no two numbers."""
+    if not all(values):
+        return values[0]
+    return "<br>".join(f"{words} {value}" for words, value in zip(_SHOWN.values(), values, strict=True))
 
 
 def _kind(mine: Sequence[Place]) -> str:
@@ -117,7 +123,7 @@ def _kind(mine: Sequence[Place]) -> str:
 
 def _pooled_to_ce(cells: Cells, mine: Sequence[Place], loss: str, name: str) -> str:
     if all(at(cells, place, loss) is at(cells, place, "ce") for place in mine):
-        return "the same loss" if name == _SHOWN[0] else ""
+        return "the same loss" if name == "balanced_accuracy" else ""
     groups = [paired(at(cells, place, loss), at(cells, place, "ce"), metric(name)) for place in mine]
     return change(pooled(groups), *COLUMNS[name]) if all(groups) else ""
 
@@ -148,7 +154,7 @@ def setting(cells: Cells, place: Place) -> str:
         differences = {} if loss == "ce" else {name: _to_ce(records, plain, name) for name in (second, "ece")}
         rows.append(
             [
-                f"`{loss}`",
+                code(loss),
                 _mean(records, second),
                 differences.get(second, ""),
                 _mean(records, "ece"),
@@ -186,7 +192,7 @@ def same_recipe(cells: Cells) -> str:
     for loss in CANDIDATES[1:]:
         accuracy, nll = (against_ce(cells, loss, name) for name in ("accuracy", "nll"))
         changes = (change(accuracy.over, *COLUMNS["accuracy"]), change(nll.over, *COLUMNS["nll"]))
-        rows.append([f"`{loss}`", *changes, f"{nll.trials} in {nll.settings}"])
+        rows.append([code(loss), *changes, f"{nll.trials} in {nll.settings}"])
     return table(heads, rows)
 
 
@@ -225,8 +231,34 @@ def term(cells: Cells) -> str:
     for loss, plain in WITHOUT.items():
         one = added(cells, loss)
         changes = [change(value, *COLUMNS[name]) for name, value in one.changes.items()]
-        rows.append([f"`{loss}`", f"`{plain}`", *changes, str(one.settings)])
+        rows.append([code(loss), code(plain), *changes, str(one.settings)])
     return table(heads, rows)
+
+
+def strengths(cells: Cells) -> str:
+    """What the tunings of GenCE chose for its strength, in a sentence."""
+    chosen = []
+    for place in places(cells):
+        tuning = next(iter(at(cells, place, "gence").values())).tuning
+        if tuning is not None:
+            chosen.append((tuning.tried[tuning.chosen].knobs["strength"], place.name))
+    full = [name for strength, name in chosen if strength == 1.0]
+    rest = [strength for strength, _ in chosen if strength < 1.0]
+    return (
+        f"GenCE's strength was tuned, as the knobs of every loss: it is the paper's full strength at {len(full)} of "
+        f"{len(chosen)} settings ({'; '.join(full)}), and {min(rest):.2f} to {max(rest):.2f} at the others, where 0 "
+        "would be cross-entropy."
+    )
+
+
+def ties(cells: Cells) -> str:
+    """How often ATS came to one temperature with GenCE, so that the two are one calibrator."""
+    records = [record for (_, loss), found in cells.items() if loss == "gence" for record in found.values()]
+    same = sum(metric("ece", "ats")(one) == metric("ece", "temperature")(one) for one in records)
+    return (
+        f"With GenCE, ATS came to one temperature in {same} of {len(records)} trials: with so few calibration rows it "
+        "often keeps to that, and the two are one calibrator then."
+    )
 
 
 def progress(cells: Cells) -> str:
