@@ -32,13 +32,11 @@ from gence.report.names import listed
 def promises(cells: Cells) -> str:
     """A row for every promise and concession."""
     heads = (
-        "the paper says",
-        "measured",
+        "the paper says; measured",
         "verdict",
         "effect (95 %)",
         "settings: as it says, undecided, the opposite",
-        "n",
-        "spec",
+        "n; specs",
     )
     return table(heads, [_promise(judge(cells, promise)) for promise in PROMISES])
 
@@ -46,20 +44,19 @@ def promises(cells: Cells) -> str:
 def _promise(row: Row) -> list[str]:
     promise, (factor, unit) = row.promise, row.promise.unit
     decimals = 3 if unit == "nats" else 1
+    says = f"{promise.text};<br>{promise.measure}"
     if row.effect is None or row.detectable is None:
-        return [promise.text, promise.measure, "not measured", *[""] * 4]
+        return [says, "not measured", *[""] * 3]
     ties = row.settings - row.wins - row.losses
     effect = f"{change(row.effect, factor, decimals)} {unit}"
     if row.beyond_these is not None:
         effect += f"<br>over settings {ends(row.beyond_these, factor, decimals)}"
     return [
-        promise.text,
-        promise.measure,
+        says,
         f"**{row.verdict}**" + (" so far" if row.settings < row.planned else ""),
         f"{effect}<br>detectable {number(row.detectable * factor, decimals)}",
         f"{row.wins}, {ties}, {row.losses}",
-        f"{row.effect.seeds} in {row.settings} of {row.planned} settings",
-        specs(row.studies),
+        f"{row.effect.seeds} in {row.settings} of {row.planned} settings;<br>{specs(row.studies)}",
     ]
 
 
