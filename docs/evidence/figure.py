@@ -9,8 +9,8 @@ from measures import Cells, at, interval, metric, paired, places
 LOSSES = {
     "gence": ("GenCE", "#c2410c", "o"),
     "logit_adjusted": ("logit adjustment", "#0f766e", "s"),
-    "gence_balanced": ("balanced GenCE", "#1d4ed8", "^"),
     "gence_balanced:strength=0.0": ("smoothed logit adjustment", "#55606e", "D"),
+    "gence_balanced": ("the same with GenCE's term", "#1d4ed8", "^"),
 }
 PANELS = {"balanced_accuracy": "balanced accuracy, points", "ece": "ECE, points"}
 
