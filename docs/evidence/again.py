@@ -24,12 +24,13 @@ def again(_: Cells) -> str:
     study = read_study(ARCHIVE)
     if len(study.records) < study.expected:
         return "It is being run."
-    rows = []
-    for words, seeds in ((f"{FRESH[0]} to {FRESH[-1]}, the test", FRESH), ("all", range(FRESH.stop))):
-        found = differences(study.records, seeds)
-        rows.append([words, *(change(found[name], *COLUMNS[name]) for name in SHOWN)])
+    fresh, whole = (differences(study.records, seeds) for seeds in (FRESH, range(FRESH.stop)))
+    rows = [
+        [words, *(change(found[name], *COLUMNS[name]) for name in SHOWN)]
+        for words, found in ((f"{FRESH[0]} to {FRESH[-1]}, the test", fresh), ("all", whole))
+    ]
     text = table(("seeds", "balanced accuracy, points", "ECE, points", "NLL"), rows)
-    return f"{text}\n\nIt is {'passed' if passed(differences(study.records, FRESH)) else '**not** passed'}."
+    return f"{text}\n\nIt is {'passed' if passed(fresh) else '**not** passed'}."
 
 
 def passed(found: dict[str, Estimate | None]) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from measures import beyond
+from measures import beyond, interval, metric, paired
 
-from gence.bench.records import Estimate
+from gence.bench.records import Estimate, TrialRecord
 
 MINUS = "\N{MINUS SIGN}"
 NAMED = {"gence_balanced:strength=0.0": "logit_adjusted_smoothing"}
@@ -39,6 +39,11 @@ def _ends(one: Estimate, factor: float, decimals: int) -> str:
 
 def _bold(text: str, one: Estimate) -> str:
     return f"**{text}**" if beyond(one, 1) or beyond(one, -1) else text
+
+
+def difference(first: dict[int, TrialRecord], second: dict[int, TrialRecord], name: str) -> str:
+    """A metric of one loss minus that of another, uncalibrated, seed by seed."""
+    return change(interval(paired(first, second, metric(name))), *COLUMNS[name])
 
 
 def code(loss: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from formats import COLUMNS, change, code, table
-from measures import Cells, Place, at, interval, metric, paired, places
+from formats import code, difference, table
+from measures import Cells, Place, at, places
 
 
 def batches(cells: Cells) -> str:
@@ -46,10 +46,6 @@ def _table(cells: Cells, mine: list[Place], names: tuple[str, ...], heads: list[
     losses = [loss for place, loss in cells if place == mine[-1] and loss != "ce"]
     rows = []
     for loss in losses:
-        found = [
-            change(interval(paired(at(cells, place, loss), at(cells, place, "ce"), metric(name))), *COLUMNS[name])
-            for place in mine
-            for name in names
-        ]
+        found = [difference(at(cells, place, loss), at(cells, place, "ce"), name) for place in mine for name in names]
         rows.append([code(loss), *found])
     return table(heads, rows)

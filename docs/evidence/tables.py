@@ -6,13 +6,12 @@ import statistics
 from collections.abc import Sequence
 
 from ablation import WITHOUT, added
-from formats import COLUMNS, MINUS, change, code, ends, number, table
+from formats import COLUMNS, MINUS, change, code, difference, ends, number, table
 from measures import (
     DATA,
     Cells,
     Place,
     at,
-    interval,
     mean_of,
     metric,
     paired,
@@ -148,7 +147,7 @@ def setting(cells: Cells, place: Place) -> str:
     rows = []
     for loss in losses_at(cells, place):
         records = at(cells, place, loss)
-        differences = {} if loss == "ce" else {name: _to_ce(records, plain, name) for name in (second, "ece")}
+        differences = {} if loss == "ce" else {name: difference(records, plain, name) for name in (second, "ece")}
         rows.append(
             [
                 code(loss),
@@ -171,10 +170,6 @@ def setting(cells: Cells, place: Place) -> str:
 def _mean(records: dict[int, TrialRecord], name: str, calibrator: str = "none") -> str:
     factor, decimals = COLUMNS[name]
     return number(mean_of(records, metric(name, calibrator)) * factor, decimals)
-
-
-def _to_ce(records: dict[int, TrialRecord], plain: dict[int, TrialRecord], name: str) -> str:
-    return change(interval(paired(records, plain, metric(name))), *COLUMNS[name])
 
 
 def same_recipe(cells: Cells) -> str:
