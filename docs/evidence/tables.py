@@ -14,6 +14,7 @@ from measures import (
     at,
     mean_of,
     metric,
+    over_settings,
     paired,
     places,
     planned,
@@ -240,6 +241,22 @@ def strengths(cells: Cells) -> str:
         f"GenCE's strength was tuned, as the knobs of every loss: it is the paper's full strength at {len(full)} of "
         f"{len(chosen)} settings ({'; '.join(full)}), and {min(rest):.2f} to {max(rest):.2f} at the others, where 0 "
         "would be cross-entropy."
+    )
+
+
+def gain(cells: Cells) -> str:
+    """Where GenCE gains most accuracy, what is left without that, and what Student's t makes of all settings."""
+    factor, decimals = COLUMNS["accuracy"]
+    means = {
+        place: statistics.fmean(paired(at(cells, place, "gence"), at(cells, place, "ce"), metric("accuracy")))
+        for place in places(cells)
+    }
+    *rest, second, first = sorted(means, key=means.__getitem__)
+    most = [f"{place.name} ({number(means[place] * factor, decimals, sign=True)})" for place in (first, second)]
+    return (
+        f"The gain in accuracy is greatest at {listed(most)}; the other {len(rest)} settings have "
+        f"{change(over_settings([means[place]] for place in rest), factor, decimals)}. Over all of them Student's t, "
+        f"in the place of the bootstrap-t, gives {change(pooled([list(means.values())]), factor, decimals)}."
     )
 
 

@@ -18,7 +18,7 @@ from figure import draw
 from measures import HERE, Cells, read
 from recipe_tables import every_loss, outcome, recipe
 from side_studies import batches, networks
-from tables import all_settings, gence, progress, promises, same_recipe, short, strengths, term, ties
+from tables import all_settings, gain, gence, progress, promises, same_recipe, short, strengths, term, ties
 
 ROOT = HERE.parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs/evidence.md", ROOT / "docs/which-loss.md")
@@ -33,6 +33,7 @@ PARTS: dict[str, Callable[[Cells], str]] = {
     "outcome": outcome,
     "strengths": strengths,
     "ties": ties,
+    "gain": gain,
     "batches": batches,
     "networks": networks,
     "term": term,
