@@ -11,7 +11,8 @@ def batches(cells: Cells) -> str:
     mine = [place for place in places(cells) if place.data == "mnist_pairs"]
     names = ("accuracy", "nll")
     heads = ["loss", *(f"{_WORDS[name]}, batches of {place.batch_size}" for place in mine for name in names)]
-    return f"{_table(cells, mine, names, heads)}\n\n{' '.join(_length(cells, place) for place in mine)}"
+    lines = [f"- {_length(cells, place)}" for place in mine]
+    return "\n".join([_table(cells, mine, names, heads), *([""] if lines else []), *lines])
 
 
 def _length(cells: Cells, place: Place) -> str:

@@ -93,7 +93,9 @@ def short(cells: Cells) -> str:
         plain = [statistics.fmean(one) for one in means]
         both = [[_pooled_to_ce(cells, mine, loss, name) for name in _SHOWN] for loss in SHORT]
         rows.append([_kind(mine), _lines([number(100 * value, 1) for value in plain]), *map(_lines, both)])
-    return f"Complete so far: {len(places(cells))} of {len(planned())} settings.\n\n{table(heads, rows)}"
+    done, all_of_them = len(places(cells)), len(planned())
+    words = f"All {done} settings of the study." if done == all_of_them else f"{done} of {all_of_them} settings so far."
+    return f"{words}\n\n{table(heads, rows)}"
 
 
 _SHOWN = {"balanced_accuracy": "accuracy", "ece": "ECE"}
