@@ -63,6 +63,64 @@ def test_the_picture_shows_what_the_records_say(evidence: Any) -> None:
     assert evidence.write.drawn(evidence.measures.read()) == evidence.write.PICTURE.read_bytes()
 
 
+def test_the_sentences_repeat_what_the_records_say(evidence: Any) -> None:
+    cells, of = evidence.measures.read(), evidence.measures
+    places = {
+        (place.data, f"tail {place.regime.split(':')[1]}" if place.tail else place.labels): place
+        for place in of.places(cells)
+        if place.model == "small_resnet" and place.data != "mnist_pairs"
+    }
+    adjusted, smoothed = FOR_LONG_TAILS
+
+    def change(where: tuple[str, str], loss: str, name: str) -> float:
+        both = (of.at(cells, places[where], one) for one in (loss, "ce"))
+        return 100 * statistics.fmean(of.paired(*both, of.metric(name)))
+
+    def smooth(data: str, labels: str) -> float:
+        return abs(change((data, labels), "label_smoothing", "accuracy"))
+
+    def ends(loss: str) -> tuple[float, float]:
+        gains = [change(where, loss, "balanced_accuracy") for where, place in places.items() if place.tail]
+        return min(gains), max(gains)
+
+    def ece(data: str, where: str, calibrator: str = "none", loss: str = "ce") -> float:
+        return 100 * of.mean_of(of.at(cells, places[data, where], loss), of.metric("ece", calibrator))
+
+    def tails(calibrator: str, loss: str = "ce", data: str = "cifar10") -> list[float]:
+        return [ece(data, tail, calibrator, loss) for tail in ("tail 10", "tail 100")]
+
+    most, _, least, *_ = sorted(change(where, adjusted, "ece") for where, place in places.items() if place.tail)
+    added = [change(("mnist", tail), loss, "ece") for loss in FOR_LONG_TAILS for tail in ("tail 10", "tail 100")]
+    cifar = (ece("cifar10", "10"), ece("cifar10", "10", "temperature"))
+    said = {
+        "gained {:.1f} and {:.1f} points of accuracy with 50 and 250 labels a class of CIFAR-10 and {:.1f} and {:.1f} "
+        "with 10 and 250 of Fashion-MNIST, and lost {:.1f} and {:.1f} with 10 and 50 of MNIST": (
+            *(smooth("cifar10", labels) for labels in ("50", "250")),
+            *(smooth("fashion_mnist", labels) for labels in ("10", "250")),
+            *(smooth("mnist", labels) for labels in ("10", "50")),
+        ),
+        "with 10 labels of CIFAR-10 from an ECE of {:.1f} to {:.1f} %": cifar,
+        "the first gained {:.1f} to {:.1f} points of balanced accuracy": ends(adjusted),
+        "over a tuned cross-entropy, the second {:.1f} to {:.1f}": ends(smoothed),
+        "the first took {:.0f} to {:.0f} points off the ECE at three": (-least, -most),
+        "added {:.0f} to {:.0f} at MNIST's": (min(added), max(added)),
+        "where cross-entropy had {:.1f} and {:.1f} %": tails("none", data="mnist"),
+        "left cross-entropy an ECE of {:.1f} and {:.1f} % on CIFAR-10 with tails of 10 and 100": tails("temperature"),
+        "the balanced one {:.1f} and {:.1f} %": tails("temperature_balanced"),
+        "for `logit_adjusted` it was {:.1f} and {:.1f} %": tails("temperature_balanced", adjusted),
+        "with one plain temperature {:.1f} and {:.1f} %": tails("temperature", adjusted),
+        "with none {:.1f} and {:.1f} %;": tails("none", adjusted),
+        "cross-entropy's ECE from {:.1f} to {:.1f} %": cifar,
+        "with 50 of MNIST from {:.1f} to {:.1f}.": (ece("mnist", "50"), ece("mnist", "50", "temperature")),
+        "has {:.0f} to {:.0f} points less at three tails": (-least, -most),
+        "{:.0f} and {:.0f} more at MNIST's": (added[1], added[0]),
+    }
+    pages = [(EVIDENCE.parent.parent / page).read_text() for page in ("README.md", "docs/which-loss.md")]
+    text = " ".join(" ".join(pages).split())
+    for sentence, numbers in said.items():
+        assert sentence.format(*numbers) in text
+
+
 def test_what_every_comparison_under_a_long_tail_is_advised_holds_in_the_records(evidence: Any) -> None:
     cells = evidence.measures.read()
     tails = [one for one in evidence.measures.places(cells) if one.tail and one.model == "small_resnet"]
