@@ -377,12 +377,18 @@ def test_the_question_asked_again_is_judged_over_the_fresh_seeds(evidence: Any) 
         for seed in range(15)
         for value in [gain + (9.0 * gain if seed < 5 else 0.0)]
     ]
-    assert evidence.again.differences(found, evidence.again.FRESH)["ece"].mean == pytest.approx(0.1)
-    assert evidence.again.differences(found, range(15))["ece"].seeds == 15
-    assert not evidence.again.passed(evidence.again.differences(found, evidence.again.FRESH)), "the ECE is higher"
+    assert set(evidence.again.ASKED) == {path.stem for path in (evidence.measures.SPECS / "again").glob("*.toml")}
+    new = evidence.again.fresh("tail-fashion_mnist", SimpleNamespace(spec={"seeds": 15}))
+    assert new == range(5, 15)
+    one = evidence.again.differences(found, "logit_adjusted", new)
+    assert one["ece"].mean == pytest.approx(0.1)
+    assert evidence.again.differences(found, "logit_adjusted", range(15))["ece"].seeds == 15
+    assert evidence.again.confirmed(one, ["balanced_accuracy"])
+    assert not evidence.again.confirmed(one, ["balanced_accuracy", "ece"]), "the ECE is higher"
     for record in found:
         record.results["none"].metrics["ece"] *= -1.0
-    assert evidence.again.passed(evidence.again.differences(found, evidence.again.FRESH))
+    one = evidence.again.differences(found, "logit_adjusted", new)
+    assert evidence.again.confirmed(one, ["balanced_accuracy", "ece"])
 
 
 def test_other_networks_and_100_classes_have_no_part_in_the_recipe_and_a_table_of_their_own(evidence: Any) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scipy.special import stdtrit
 
-from gence.bench.records import Estimate, Study, TrialRecord
+from gence.bench.records import Cell, Estimate, Study, TrialRecord
 from gence.bench.records.archive import read_study
 from gence.bench.spec import read_spec
 from gence.bench.stats.intervals import estimates
@@ -70,14 +70,17 @@ def read() -> Cells:
     for study in studies():
         mine: Cells = {}
         for record in study.records:
-            cell = record.cell
-            labels = str(cell.labels_per_class)
-            place = Place(study.folder.name, cell.data, cell.regime, labels, cell.batch_size, cell.model)
-            mine.setdefault((place, cell.loss), {})[cell.seed] = record
+            place = place_of(study.folder.name, record.cell)
+            mine.setdefault((place, record.cell.loss), {})[record.cell.seed] = record
         wanted = [(loss, study.spec["seeds"]) for loss in study.spec["losses"]]
         whole = {one for one, _ in mine if all(len(mine.get((one, loss), {})) == seeds for loss, seeds in wanted)}
         cells |= {key: records for key, records in mine.items() if key[0] in whole}
     return dict(sorted(cells.items(), key=lambda item: _order(item[0][0])))
+
+
+def place_of(study: str, cell: Cell) -> Place:
+    """The setting of a trial of an archive."""
+    return Place(study, cell.data, cell.regime, str(cell.labels_per_class), cell.batch_size, cell.model)
 
 
 @dataclass(frozen=True)
