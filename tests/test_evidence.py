@@ -29,6 +29,7 @@ def evidence() -> Any:
         import promises
         import recipe
         import recipe_tables
+        import running_time
         import same_recipe
         import side_studies
         import tables
@@ -44,6 +45,7 @@ def evidence() -> Any:
                 promises,
                 recipe,
                 recipe_tables,
+                running_time,
                 same_recipe,
                 side_studies,
                 tables,
@@ -237,6 +239,18 @@ def test_specs_of_one_data_set_are_written_together(evidence: Any) -> None:
     assert evidence.tables.specs(names) == "`{10,tail}-mnist`, `10-cifar10`, `pairs`"
 
 
+def test_a_loss_is_negligibly_dear_below_a_hundredth_of_an_epoch(
+    evidence: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence.running_time, "TIMINGS", tmp_path)
+    (tmp_path / "steps.csv").write_text("loss,percent_over_ce,lowest,highest\ngence,+2.0,-3.0,+9.0\n")
+    for more, verdict in (("+0.5", "**held**"), ("+1.5", "**not held**")):
+        (tmp_path / "epoch.csv").write_text(f"loss,percent_over_ce\nce,+0.0\ngence,{more}\n")
+        row = evidence.running_time.cost()
+        assert row[1].startswith(verdict)
+        assert row[2].startswith(f"{more}00 %<br>whole steps in turns +2.0 %, \N{MINUS SIGN}3.0 to +9.0 ")
+
+
 def test_what_was_not_run_is_not_measured(evidence: Any) -> None:
     cells = {(place(evidence), "ce"): records(), (place(evidence), "gence"): records()}
     rows = {
@@ -310,6 +324,8 @@ def test_the_gain_is_said_with_and_without_the_settings_that_make_most_of_it(evi
     assert f"the other 3 settings have **+1.5 (+{low:.1f} to +{high:.1f})**" in text
     low, high = stats.t.interval(0.95, 4, 3.9, 100 * statistics.stdev(gains) / 5**0.5)
     assert f"gives +3.9 (\N{MINUS SIGN}{-low:.1f} to +{high:.1f})." in text
+    cells[here[0], "focal"] = records(noise=0.0, accuracy=0.53)
+    assert "most accurate at 4 of 5 settings" in evidence.tables.gain(cells)
 
 
 def test_the_term_is_judged_beside_the_same_loss_without_it(evidence: Any) -> None:
