@@ -31,6 +31,7 @@ def evidence() -> Any:
         import recipe_tables
         import running_time
         import same_recipe
+        import sentences
         import side_studies
         import tables
         import write
@@ -47,6 +48,7 @@ def evidence() -> Any:
                 recipe_tables,
                 running_time,
                 same_recipe,
+                sentences,
                 side_studies,
                 tables,
                 write,
@@ -318,14 +320,14 @@ def test_the_gain_is_said_with_and_without_the_settings_that_make_most_of_it(evi
     gains = (0.02, 0.05, 0.01, 0.015, 0.10)
     cells = {(one, "ce"): records(noise=0.0) for one in here}
     cells |= {(one, "gence"): records(noise=0.0, accuracy=0.5 + gain) for one, gain in zip(here, gains, strict=True)}
-    text = evidence.tables.gain(cells)
+    text = evidence.sentences.gain(cells)
     assert "greatest at CIFAR-10, long tail 100 (+10.0) and CIFAR-10, 50 a class (+5.0)" in text
     low, high = stats.t.interval(0.95, 2, 1.5, statistics.stdev((2.0, 1.0, 1.5)) / 3**0.5)
     assert f"the other 3 settings have **+1.5 (+{low:.1f} to +{high:.1f})**" in text
     low, high = stats.t.interval(0.95, 4, 3.9, 100 * statistics.stdev(gains) / 5**0.5)
     assert f"gives +3.9 (\N{MINUS SIGN}{-low:.1f} to +{high:.1f})." in text
     cells[here[0], "focal"] = records(noise=0.0, accuracy=0.53)
-    assert "most accurate at 4 of 5 settings" in evidence.tables.gain(cells)
+    assert "most accurate at 4 of 5 settings" in evidence.sentences.gain(cells)
 
 
 def test_the_term_is_judged_beside_the_same_loss_without_it(evidence: Any) -> None:

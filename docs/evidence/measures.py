@@ -118,6 +118,11 @@ def places(cells: Cells) -> list[Place]:
     return list(dict.fromkeys(place for place, _ in cells))
 
 
+def losses_at(cells: Cells, place: Place) -> list[str]:
+    """The losses that were run at a setting, in the order of the spec."""
+    return [loss for one, loss in cells if one == place]
+
+
 def at(cells: Cells, place: Place, loss: str) -> dict[int, TrialRecord]:
     """The records of a loss at a setting, or of its twin where they are one and the same; empty if there are none."""
     own = cells.get((place, loss), {})

@@ -17,8 +17,9 @@ from again import again
 from figure import draw
 from measures import HERE, Cells, read
 from recipe_tables import every_loss, outcome, recipe
+from sentences import gain, gence, strengths, ties
 from side_studies import batches, networks
-from tables import all_settings, gain, gence, progress, promises, same_recipe, short, strengths, term, ties
+from tables import all_settings, progress, promises, same_recipe, short, term
 
 ROOT = HERE.parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs/evidence.md", ROOT / "docs/which-loss.md")
