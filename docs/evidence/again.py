@@ -14,6 +14,7 @@ from gence.bench.spec import read_spec
 ASKED = {
     "tail-fashion_mnist": {"logit_adjusted": ("balanced_accuracy", "ece")},
     "10-fashion_mnist": {"gence": ("balanced_accuracy",)},
+    "narrow-cifar10": {"gence": ("balanced_accuracy",)},
     "tail-mnist": {"gence": ("balanced_accuracy",), "logit_adjusted": ("balanced_accuracy",)},
 }
 """Spec -> loss -> where its difference to cross-entropy must exclude 0 on the better side, as the heads say; where test
