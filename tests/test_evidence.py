@@ -424,7 +424,11 @@ def test_other_networks_and_100_classes_have_no_part_in_the_recipe_and_a_table_o
     assert re.search(r"`gence` \| \*\*.20\.\d .*\| \S+ .*\| \*\*\+[23]\.\d ", batches)
     assert "In batches of 128 a tuned training takes 100 to 104 updates; cross-entropy has 50." in batches
     networks = evidence.side_studies.networks(cells)
-    assert re.search(r"`gence` \| \*\*\+[12]\.\d .*\| \S+ .*\| \*\*\+[34]\.\d ", networks)
+    assert re.search(r"`gence` \| accuracy \*\*\+[12]\.\d .*\| accuracy \*\*\+[34]\.\d ", networks)
+    assert "Of 2 verdicts (more, less, undecided) 2 are the same with both networks; in 0 the two say" in networks
+    cells[deep, "gence"] = records(start=1, balanced_accuracy=0.4)
+    networks = evidence.side_studies.networks(cells)
+    assert "Of 2 verdicts (more, less, undecided) 1 are the same with both networks; in 1 the two say" in networks
 
 
 def test_what_is_chosen_does_not_hang_on_a_twin_whose_knob_was_tuned(

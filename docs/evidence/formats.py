@@ -46,6 +46,17 @@ def difference(first: dict[int, TrialRecord], second: dict[int, TrialRecord], na
     return change(interval(paired(first, second, metric(name))), *COLUMNS[name])
 
 
+SHOWN = {"balanced_accuracy": "accuracy", "ece": "ECE"}
+"""What the short tables show, a line each in a cell."""
+
+
+def lines(values: Sequence[str]) -> str:
+    """A cell of two lines, accuracy above ECE; one of words where there are no two numbers."""
+    if not all(values):
+        return values[0]
+    return "<br>".join(f"{words} {value}" for words, value in zip(SHOWN.values(), values, strict=True))
+
+
 def code(loss: str) -> str:
     """A loss by the name that it has now."""
     return f"`{NAMED.get(loss, loss)}`"

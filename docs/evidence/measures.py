@@ -21,6 +21,7 @@ from gence.bench.stats.intervals import estimates
 HERE = Path(__file__).parent
 SPECS = HERE.parent.parent / "specs/evidence"
 DATA = {"cifar10": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "mnist": "MNIST", "mnist_pairs": "MNIST pairs"}
+NETWORKS = {"small_resnet": "small ResNet", "resnet18_thin": "narrow ResNet-18"}
 CHOSEN_ON = "cifar10"
 """The data set that the recipe was chosen on; it is tested on the others."""
 
@@ -49,9 +50,13 @@ class Place:
     @property
     def name(self) -> str:
         what = f"long tail {self.regime.split(':')[1]}" if self.tail else f"{self.labels} a class"
-        model = "" if self.model == "small_resnet" else f", {self.model}"
         batch = f", batches of {self.batch_size}" if self.data == "mnist_pairs" else ""
-        return f"{DATA[self.data]}, {what}{model}{batch}"
+        return f"{DATA[self.data]}, {what}{self.network}{batch}"
+
+    @property
+    def network(self) -> str:
+        """What a name ends with where the network is not the usual one."""
+        return "" if self.model == "small_resnet" else f", {NETWORKS[self.model]}"
 
 
 Cells = dict[tuple[Place, str], dict[int, TrialRecord]]

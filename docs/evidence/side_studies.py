@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from formats import code, difference, number, table
-from measures import Cells, Place, at, mean_of, metric, places
+from formats import SHOWN, code, difference, lines, number, table
+from measures import NETWORKS, Cells, Place, at, beyond, interval, losses_at, mean_of, metric, paired, places
+
+NOT_YET = "It has not been run yet."
 
 
 def batches(cells: Cells) -> str:
     """100 classes: every loss minus cross-entropy in accuracy and NLL, at batches of 32 and of 128."""
     mine = [place for place in places(cells) if place.data == "mnist_pairs"]
-    names = ("accuracy", "nll")
-    heads = ["loss", *(f"{_WORDS[name]}, batches of {place.batch_size}" for place in mine for name in names)]
-    lines = [f"- {_length(cells, place)}" for place in mine]
-    return "\n".join([_table(cells, mine, names, heads), *([""] if lines else []), *lines])
+    if not mine:
+        return NOT_YET
+    shown = {"accuracy": "accuracy, points", "nll": "NLL"}
+    heads = ["loss", *(f"{words}, batches of {place.batch_size}" for place in mine for words in shown.values())]
+    rows = [
+        [code(loss), *(_to_ce(cells, place, loss, name) for place in mine for name in shown)]
+        for loss in _losses(cells, mine)
+    ]
+    return "\n".join([table(heads, rows), "", *(f"- {_length(cells, place)}" for place in mine)])
 
 
 def _length(cells: Cells, place: Place) -> str:
@@ -26,21 +33,46 @@ def _length(cells: Cells, place: Place) -> str:
 
 
 def networks(cells: Cells) -> str:
-    """The deeper network beside the small one at the same settings: every loss minus cross-entropy."""
+    """Every loss minus cross-entropy with the deeper network and with the small one at the same settings."""
     small = {_rows(place): place for place in places(cells) if place.model == "small_resnet"}
-    deeper = [place for place in places(cells) if place.model != "small_resnet"]
-    mine = [place for deep in deeper for place in (small[_rows(deep)], deep)]
-    names = ("balanced_accuracy", "ece")
-    heads = ["loss", *(f"{_WORDS[name]}, {_where(place)}" for place in mine for name in names)]
-    return _table(cells, mine, names, heads)
+    pairs = [(small[_rows(place)], place) for place in places(cells) if place.model != "small_resnet"]
+    mine = [place for pair in pairs for place in pair]
+    if not mine:
+        return NOT_YET
+    losses = _losses(cells, mine)
+    rows = [
+        [code(loss), *(lines([_to_ce(cells, place, loss, name) for name in SHOWN]) for place in mine)]
+        for loss in losses
+    ]
+    text = table(["loss", *(f"{_where(place)}, points" for place in mine)], rows)
+    verdicts = [
+        tuple(_verdict(cells, place, loss, name) for place in pair)
+        for pair in pairs
+        for loss in losses
+        for name in SHOWN
+    ]
+    same, opposite = (
+        sum(first == sign * second for first, second in verdicts if second or sign > 0) for sign in (1, -1)
+    )
+    return (
+        f"{text}\n\nOf {len(verdicts)} verdicts (more, less, undecided) {same} are the same with both networks; in "
+        f"{opposite} the two say the opposite."
+    )
 
 
-_WORDS = {
-    "accuracy": "accuracy, points",
-    "balanced_accuracy": "balanced accuracy, points",
-    "ece": "ECE, points",
-    "nll": "NLL",
-}
+def _verdict(cells: Cells, place: Place, loss: str, name: str) -> int:
+    """1 and -1 where the interval of the difference to cross-entropy lies above and below 0, else 0."""
+    one = interval(paired(at(cells, place, loss), at(cells, place, "ce"), metric(name)))
+    assert one is not None, "a setting is shown once all its seeds are there"
+    return int(beyond(one, 1)) - int(beyond(one, -1))
+
+
+def _to_ce(cells: Cells, place: Place, loss: str, name: str) -> str:
+    return difference(at(cells, place, loss), at(cells, place, "ce"), name)
+
+
+def _losses(cells: Cells, mine: list[Place]) -> list[str]:
+    return [loss for loss in losses_at(cells, mine[-1]) if loss != "ce"]
 
 
 def _rows(place: Place) -> tuple[str, str, str, int]:
@@ -48,15 +80,4 @@ def _rows(place: Place) -> tuple[str, str, str, int]:
 
 
 def _where(place: Place) -> str:
-    return f"{place.name.removesuffix(f', {place.model}')}, {place.model}"
-
-
-def _table(cells: Cells, mine: list[Place], names: tuple[str, ...], heads: list[str]) -> str:
-    if not mine:
-        return "It has not been run yet."
-    losses = [loss for place, loss in cells if place == mine[-1] and loss != "ce"]
-    rows = []
-    for loss in losses:
-        found = [difference(at(cells, place, loss), at(cells, place, "ce"), name) for place in mine for name in names]
-        rows.append([code(loss), *found])
-    return table(heads, rows)
+    return f"{place.name.removesuffix(place.network)}, {NETWORKS[place.model]}"

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from ablation import WITHOUT, added
-from formats import COLUMNS, MINUS, change, code, difference, ends, number, table
+from formats import COLUMNS, MINUS, SHOWN, change, code, difference, ends, lines, number, table
 from measures import (
     DATA,
     Cells,
@@ -90,42 +90,34 @@ def short(cells: Cells) -> str:
         kinds.setdefault((place.data, place.tail, place.model), []).append(place)
     rows = []
     for mine in kinds.values():
-        means = [[mean_of(at(cells, place, "ce"), metric(name)) for place in mine] for name in _SHOWN]
+        means = [[mean_of(at(cells, place, "ce"), metric(name)) for place in mine] for name in SHOWN]
         plain = [statistics.fmean(one) for one in means]
-        both = [[_pooled_to_ce(cells, mine, loss, name) for name in _SHOWN] for loss in SHORT]
-        rows.append([_kind(mine), _lines([number(100 * value, 1) for value in plain]), *map(_lines, both)])
+        both = [[_pooled_to_ce(cells, mine, loss, name) for name in SHOWN] for loss in SHORT]
+        rows.append([_kind(mine), lines([number(100 * value, 1) for value in plain]), *map(lines, both)])
     done, all_of_them = len(places(cells)), len(planned())
     words = f"All {done} settings of the study." if done == all_of_them else f"{done} of {all_of_them} settings so far."
     return f"{words}\n\n{table(heads, rows)}"
-
-
-_SHOWN = {"balanced_accuracy": "accuracy", "ece": "ECE"}
-
-
-def _lines(values: Sequence[str]) -> str:
-    """A cell of two lines, accuracy above ECE; one of words where there are no two numbers."""
-    if not all(values):
-        return values[0]
-    return "<br>".join(f"{words} {value}" for words, value in zip(_SHOWN.values(), values, strict=True))
 
 
 def _kind(mine: Sequence[Place]) -> str:
     """Settings of one data set and network in words."""
     first = mine[0]
     if first.tail:
-        words = f"long tails of {listed([one.regime.split(':')[1] for one in mine])}"
+        words = f"long tail{'s' if len(mine) > 1 else ''} of {listed([one.regime.split(':')[1] for one in mine])}"
     elif first.data == "mnist_pairs":
         words = f"batches of {listed([one.batch_size for one in mine])}"
     else:
         words = f"{listed([one.labels for one in mine])} labels a class"
-    return ", ".join([DATA[first.data], words, *([] if first.model == "small_resnet" else [first.model])])
+    return f"{DATA[first.data]}, {words}{first.network}"
 
 
 def _pooled_to_ce(cells: Cells, mine: Sequence[Place], loss: str, name: str) -> str:
     if all(at(cells, place, loss) is at(cells, place, "ce") for place in mine):
         return "the same loss" if name == "balanced_accuracy" else ""
     groups = [paired(at(cells, place, loss), at(cells, place, "ce"), metric(name)) for place in mine]
-    return change(pooled(groups), *COLUMNS[name]) if all(groups) else ""
+    if not all(groups):
+        return "not run" if name == "balanced_accuracy" else ""
+    return change(pooled(groups), *COLUMNS[name])
 
 
 def setting(cells: Cells, place: Place) -> str:
