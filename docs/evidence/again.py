@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from formats import COLUMNS, change, code, table
-from measures import HERE, SPECS, Cells, beyond, interval, metric, paired, place_of
+from measures import HERE, SPECS, Cells, Place, beyond, interval, metric, paired, place_of
 
 from gence.bench.records import Estimate, Study, TrialRecord
 from gence.bench.records.archive import read_study
@@ -37,10 +38,29 @@ _SHOWN = {
 }
 
 
-def _rows(name: str) -> list[list[str]]:
+def answers(loss: str, of: str) -> dict[Place, float]:
+    """By setting the mean over the fresh seeds of what a loss changes of cross-entropy, where that was asked."""
+    found = {}
+    for name, asked in ASKED.items():
+        study = _study(name)
+        if loss in asked and study is not None:
+            one = differences(study.records, loss, fresh(name, study))[of]
+            assert one is not None, "a question is of ten seeds"
+            found[place_of(study.folder.name, study.records[0].cell)] = one.mean
+    return found
+
+
+@cache
+def _study(name: str) -> Study | None:
+    """The records of a question, None until all are there."""
     path = HERE / f"again/{name}.study.gz"
     study = read_study(path) if path.exists() else None
-    if study is None or len(study.records) < study.expected:
+    return study if study is not None and len(study.records) == study.expected else None
+
+
+def _rows(name: str) -> list[list[str]]:
+    study = _study(name)
+    if study is None:
         return [[f"`{name}`", "it is being run", *[""] * 5]]
     where = place_of(study.folder.name, study.records[0].cell).name
     rows = []
