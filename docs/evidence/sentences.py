@@ -31,10 +31,10 @@ def gence(cells: Cells) -> str:
 
     return (
         f"**GenCE minus cross-entropy**, both tuned, over {term.settings} settings, each one observation:\n\n"
-        f"- {gained} points of balanced accuracy, {ece} points of ECE. The tuning also chose GenCE's strength, from 0.2 to "
-        "the full 1.\n"
-        f"- {again} points of balanced accuracy with what fresh seeds, each tuned by itself, answered at {len(anew)} of the "
-        "settings, those of its greatest gains.\n"
+        f"- {gained} points of balanced accuracy, {ece} points of ECE. The tuning also chose GenCE's strength, from "
+        "0.2 to the full 1.\n"
+        f"- {again} points of balanced accuracy with what fresh seeds, each tuned by itself, answered at "
+        f"{len(anew)} of the settings, those of its greatest gains.\n"
         f"- At one and the same recipe for both, on validation rows: {at_one_recipe(slice(None))}.\n"
         f"- At full strength and the recipe as given, on validation rows: {at_one_recipe(slice(1))}."
     )
