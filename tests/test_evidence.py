@@ -326,7 +326,8 @@ def test_the_gain_is_said_with_and_without_the_settings_that_make_most_of_it(
         for one, gain in zip(here, gains, strict=True)
     }
     again = {here[4]: 0.01, place(evidence, "fashion_mnist"): 0.9}
-    monkeypatch.setattr(evidence.sentences, "answers", lambda loss, of: again)
+    answers = {where: {"balanced_accuracy": SimpleNamespace(mean=mean)} for where, mean in again.items()}
+    monkeypatch.setattr(evidence.sentences, "answers", lambda loss: answers)
     text = evidence.sentences.gain(cells)
     assert "at CIFAR-10, long tail 100 (+10.0), CIFAR-10, 50 a class (+5.0) and MNIST, 10 a class (+3.0)" in text
 

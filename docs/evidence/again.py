@@ -38,15 +38,15 @@ _SHOWN = {
 }
 
 
-def answers(loss: str, of: str) -> dict[Place, float]:
-    """By setting the mean over the fresh seeds of what a loss changes of cross-entropy, where that was asked."""
+def answers(loss: str) -> dict[Place, dict[str, Estimate]]:
+    """By setting and metric what a loss changes of cross-entropy over the fresh seeds, where that was asked."""
     found = {}
     for name, asked in ASKED.items():
         study = _study(name)
         if loss in asked and study is not None:
-            one = differences(study.records, loss, fresh(name, study))[of]
-            assert one is not None, "a question is of ten seeds"
-            found[place_of(study.folder.name, study.records[0].cell)] = one.mean
+            changes = differences(study.records, loss, fresh(name, study))
+            where = place_of(study.folder.name, study.records[0].cell)
+            found[where] = {of: one for of, one in changes.items() if one is not None}
     return found
 
 

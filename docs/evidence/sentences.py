@@ -96,7 +96,8 @@ def _gains(cells: Cells) -> tuple[dict[Place, float], dict[Place, float]]:
         place: statistics.fmean(paired(at(cells, place, "gence"), at(cells, place, "ce"), metric("balanced_accuracy")))
         for place in places(cells)
     }
-    return means, {place: mean for place, mean in answers("gence", "balanced_accuracy").items() if place in means}
+    anew = {place: found["balanced_accuracy"].mean for place, found in answers("gence").items() if place in means}
+    return means, anew
 
 
 def _most_accurate(cells: Cells, place: Place) -> str:
