@@ -120,8 +120,8 @@ def test_the_sentences_repeat_what_the_records_say(evidence: Any) -> None:
         "for `logit_adjusted` it was {:.1f} and {:.1f} %": tails("temperature_balanced", adjusted),
         "with one plain temperature {:.1f} and {:.1f} %": tails("temperature", adjusted),
         "with none {:.1f} and {:.1f} %;": tails("none", adjusted),
-        "the gain of the first was {:.1f} of {:.1f} points at MNIST's tail of 100, and {:.1f} of {:.1f} at Fashion-MNIST's "
-        "tail of 10": confirmed,
+        "the gain of the first was {:.1f} of {:.1f} points at MNIST's tail of 100, and {:.1f} of {:.1f} at "
+        "Fashion-MNIST's tail of 10": confirmed,
         "the first's gain was {:.1f} of {:.1f} points at MNIST's tail of 100, and {:.1f} of {:.1f} at": confirmed,
         "cross-entropy's ECE from {:.1f} to {:.1f} %": cifar,
         "with 50 of MNIST from {:.1f} to {:.1f}.": (ece("mnist", "50"), ece("mnist", "50", "temperature")),
