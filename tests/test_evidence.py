@@ -100,6 +100,9 @@ def test_the_sentences_repeat_what_the_records_say(evidence: Any) -> None:
     first = [
         change((where.data, f"tail {where.regime.split(':')[1]}"), adjusted, "balanced_accuracy") for where in asked
     ]
+    means, again = evidence.sentences.gains(cells)
+    great = sorted(means, key=means.__getitem__, reverse=True)[:3]
+    before, after = ([100 * gains[place] for place in great] for gains in (means, again))
     confirmed = (anew[0], first[0], anew[1], first[1])
     cifar = (ece("cifar10", "10"), ece("cifar10", "10", "temperature"))
     said = {
@@ -123,6 +126,12 @@ def test_the_sentences_repeat_what_the_records_say(evidence: Any) -> None:
         "the gain of the first was {:.1f} of {:.1f} points at MNIST's tail of 100, and {:.1f} of {:.1f} at "
         "Fashion-MNIST's tail of 10": confirmed,
         "the first's gain was {:.1f} of {:.1f} points at MNIST's tail of 100, and {:.1f} of {:.1f} at": confirmed,
+        "{:.1f}, {:.1f} and {:.1f} points became {:.1f}, \N{MINUS SIGN}{:.1f} and {:.1f}": (
+            *before,
+            after[0],
+            -after[1],
+            after[2],
+        ),
         "cross-entropy's ECE from {:.1f} to {:.1f} %": cifar,
         "with 50 of MNIST from {:.1f} to {:.1f}.": (ece("mnist", "50"), ece("mnist", "50", "temperature")),
         "has {:.0f} to {:.0f} points less at three tails": (-least, -most),

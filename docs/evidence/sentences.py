@@ -19,7 +19,7 @@ def gence(cells: Cells) -> str:
     term = added(cells, "gence")
     gained, ece = (change(term.changes[name], *COLUMNS[name]) for name in ("balanced_accuracy", "ece"))
 
-    means, anew = _gains(cells)
+    means, anew = gains(cells)
     again = change(over_settings([value] for value in (means | anew).values()), *COLUMNS["balanced_accuracy"])
 
     def at_one_recipe(trials: slice) -> str:
@@ -69,7 +69,7 @@ def ties(cells: Cells) -> str:
 def gain(cells: Cells) -> str:
     """Where GenCE gains most accuracy, what is left without that, and what Student's t makes of all settings."""
     factor, decimals = COLUMNS["balanced_accuracy"]
-    means, anew = _gains(cells)
+    means, anew = gains(cells)
     *rest, third, second, first = sorted(means, key=means.__getitem__)
     most = [f"{place.name} ({number(means[place] * factor, decimals, sign=True)})" for place in (first, second, third)]
     best = sum(_most_accurate(cells, place) == "gence" for place in means)
@@ -90,7 +90,7 @@ def gain(cells: Cells) -> str:
     )
 
 
-def _gains(cells: Cells) -> tuple[dict[Place, float], dict[Place, float]]:
+def gains(cells: Cells) -> tuple[dict[Place, float], dict[Place, float]]:
     """What GenCE gains in balanced accuracy at every setting, and what fresh seeds answered at some of them."""
     means = {
         place: statistics.fmean(paired(at(cells, place, "gence"), at(cells, place, "ce"), metric("balanced_accuracy")))
