@@ -95,15 +95,18 @@ def test_the_sentences_repeat_what_the_records_say(evidence: Any) -> None:
 
     most, _, least, *_ = sorted(change(where, adjusted, "ece") for where, place in places.items() if place.tail)
     added = [change(("mnist", tail), loss, "ece") for loss in FOR_LONG_TAILS for tail in ("tail 10", "tail 100")]
-    asked = (places["mnist", "tail 100"], places["fashion_mnist", "tail 10"])
-    anew = [evidence.again.answers(adjusted)[where]["balanced_accuracy"].mean * 100 for where in asked]
-    first = [
-        change((where.data, f"tail {where.regime.split(':')[1]}"), adjusted, "balanced_accuracy") for where in asked
+    answers = evidence.again.answers(adjusted)
+    confirmed = [
+        points
+        for where in (("mnist", "tail 100"), ("fashion_mnist", "tail 10"))
+        for points in (
+            100 * answers[places[where]]["balanced_accuracy"].mean,
+            change(where, adjusted, "balanced_accuracy"),
+        )
     ]
     means, again = evidence.sentences.gains(cells)
     great = sorted(means, key=means.__getitem__, reverse=True)[:3]
     before, after = ([100 * gains[place] for place in great] for gains in (means, again))
-    confirmed = (anew[0], first[0], anew[1], first[1])
     cifar = (ece("cifar10", "10"), ece("cifar10", "10", "temperature"))
     said = {
         "gained {:.1f} and {:.1f} points of accuracy with 50 and 250 labels a class of CIFAR-10 and {:.1f} and {:.1f} "

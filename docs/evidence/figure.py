@@ -14,8 +14,6 @@ LOSSES = {
     "gence_balanced": ("the same with GenCE's term", "#1d4ed8", "^"),
 }
 PANELS = {"balanced_accuracy": "balanced accuracy, points", "ece": "ECE, points"}
-
-
 AGAIN = "hollow: asked again of fresh seeds, each tuned by itself"
 
 
@@ -27,16 +25,16 @@ def draw(cells: Cells, out: IO[bytes]) -> None:
 
     mpl.rcParams["svg.hashsalt"] = "gence"
     settings = places(cells)
+    again = {loss: answers(loss) for loss in LOSSES}
     figure = Figure(figsize=(9, 1.7 + 0.4 * len(settings)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (name, label) in zip(panels, PANELS.items(), strict=True):
         for step, (loss, (_, colour, marker)) in enumerate(LOSSES.items()):
-            again = answers(loss)
             for row, place in enumerate(settings):
                 mine, plain = at(cells, place, loss), at(cells, place, "ce")
                 one = None if mine is plain else interval(paired(mine, plain, metric(name)))
                 height = row + 0.19 * (step - 1.5)
-                for shown, down, fill in ((one, 0.0, colour), (again.get(place, {}).get(name), 0.09, "white")):
+                for shown, down, fill in ((one, 0.0, colour), (again[loss].get(place, {}).get(name), 0.09, "white")):
                     if shown is None or shown.low is None or shown.high is None:
                         continue
                     low, mean, high = 100 * shown.low, 100 * shown.mean, 100 * shown.high

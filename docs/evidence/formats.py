@@ -50,7 +50,7 @@ SHOWN = {"balanced_accuracy": "accuracy", "ece": "ECE"}
 """What the short tables show, a line each in a cell."""
 
 
-def lines(values: Sequence[str]) -> str:
+def stacked(values: Sequence[str]) -> str:
     """A cell of two lines, accuracy above ECE; one of words where there are no two numbers."""
     if not all(values):
         return values[0]

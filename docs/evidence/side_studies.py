@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from formats import SHOWN, code, difference, lines, number, table
+from formats import SHOWN, code, difference, number, stacked, table
 from measures import NETWORKS, Cells, Place, at, beyond, interval, losses_at, mean_of, metric, paired, places
 
 NOT_YET = "It has not been run yet."
@@ -41,7 +41,7 @@ def networks(cells: Cells) -> str:
         return NOT_YET
     losses = _losses(cells, mine)
     rows = [
-        [code(loss), *(lines([_to_ce(cells, place, loss, name) for name in SHOWN]) for place in mine)]
+        [code(loss), *(stacked([_to_ce(cells, place, loss, name) for name in SHOWN]) for place in mine)]
         for loss in losses
     ]
     text = table(["loss", *(f"{_where(place)}, points" for place in mine)], rows)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from ablation import WITHOUT, added
-from formats import COLUMNS, MINUS, SHOWN, change, code, difference, ends, lines, number, table
+from formats import COLUMNS, MINUS, SHOWN, change, code, difference, ends, number, stacked, table
 from measures import (
     DATA,
     Cells,
@@ -93,7 +93,7 @@ def short(cells: Cells) -> str:
         means = [[mean_of(at(cells, place, "ce"), metric(name)) for place in mine] for name in SHOWN]
         plain = [statistics.fmean(one) for one in means]
         both = [[_pooled_to_ce(cells, mine, loss, name) for name in SHOWN] for loss in SHORT]
-        rows.append([_kind(mine), lines([number(100 * value, 1) for value in plain]), *map(lines, both)])
+        rows.append([_kind(mine), stacked([number(100 * value, 1) for value in plain]), *map(stacked, both)])
     done, all_of_them = len(places(cells)), len(planned())
     words = f"All {done} settings of the study." if done == all_of_them else f"{done} of {all_of_them} settings so far."
     return f"{words}\n\n{table(heads, rows)}"
